@@ -1,0 +1,5 @@
+"""`python -m taggen_jax` is `taggen`."""
+
+from taggen_jax.main import main
+
+main()

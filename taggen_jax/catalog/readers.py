@@ -1,0 +1,154 @@
+"""Catalog files in, products out, streamed; bad rows go to the quarantine."""
+
+import dataclasses
+import glob
+import hashlib
+import json
+import os
+import pathlib
+import reprlib
+import zlib
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from taggen_jax.catalog.columnar import parquet_rows
+from taggen_jax.catalog.delimited import delimited_rows
+from taggen_jax.catalog.fields import to_product
+from taggen_jax.catalog.product import Product
+from taggen_jax.catalog.quarantine import Quarantine
+from taggen_jax.catalog.rows import BadRow, Row, jsonl_rows
+from taggen_jax.errors import UserError
+
+_KINDS = "`.jsonl`, `.csv`, `.tsv` (each also with `.gz`) or `.parquet`"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatalogConfig:
+    """Which column holds which field; "" where a catalog has none. id and title must have one.
+
+    Attributes:
+      tag_separator: set when the tags of a product are one string, "red;cotton".
+      review_separator: likewise for reviews.
+    """
+
+    id: str = "id"
+    title: str = "title"
+    description: str = "description"
+    reviews: str = "reviews"
+    attributes: str = "attributes"
+    category: str = "category"
+    language: str = "language"
+    group: str = "group"
+    tags: str = "tags"
+    tag_separator: str = ""
+    review_separator: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when id or title has no column."""
+        if not self.id or not self.title:
+            raise ValueError("id and title must name a column each")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of every field that has one."""
+        fields = (field.name for field in dataclasses.fields(Product))
+        return {field: column for field in fields if (column := getattr(self, field))}
+
+
+def expand(patterns: Sequence[str]) -> list[pathlib.Path]:
+    """The files that the patterns match, each once, sorted within a pattern.
+
+    Raises:
+      UserError: a pattern matches no file, or a file's name does not say what it holds.
+    """
+    paths: dict[pathlib.Path, None] = {}
+    for pattern in patterns:
+        found = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, recursive=True))
+        files = [pathlib.Path(path) for path in found if os.path.isfile(path)]
+        if not files:
+            what = "is a folder" if os.path.isdir(pattern) else "matches no file"
+            raise UserError(f"input {pattern!r} {what}; name files, or a pattern such as 'folder/*.jsonl.gz'")
+        paths.update(dict.fromkeys(files))
+    for path in paths:
+        _kind(path)
+    return list(paths)
+
+
+def read(
+    paths: Sequence[str | os.PathLike[str]],
+    config: CatalogConfig,
+    *,
+    strict: bool = False,
+    quarantine: Quarantine,
+) -> Iterator[Product]:
+    """Streams the products of some files, in order. Bad rows go to the quarantine with file, line and reason.
+
+    What is held in memory is a piece of one file, and 16 bytes of hash for every id.
+
+    Raises:
+      UserError: a file cannot be read or lacks the column of a required field; with `strict` any bad row.
+    """
+    seen: set[bytes] = set()
+    for path in paths:
+        for row in _rows(path, config):
+            try:
+                product = _product(row, config)
+                _refuse_duplicate(product, seen)
+            except BadRow as bad:
+                if strict:
+                    raise UserError(f"{path}:{row.line}: {bad}; mend it, or read without strict") from None
+                quarantine.add(path, row.line, str(bad), row.raw or _written(row))
+            else:
+                yield product
+
+
+def _rows(path: str | os.PathLike[str], config: CatalogConfig) -> Iterator[Row]:
+    """The rows of one file, whatever its kind; what keeps a file from being read is the user's error."""
+    wanted, required = set(config.columns.values()), (config.id, config.title)
+    try:
+        match _kind(path):
+            case "jsonl":
+                yield from jsonl_rows(path)
+            case "csv":
+                yield from delimited_rows(path, ",", wanted, required)
+            case "tsv":
+                yield from delimited_rows(path, "\t", wanted, required)
+            case _:
+                yield from parquet_rows(path, wanted, required)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; check its name") from error
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        detail = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read to its end ({detail}); is it whole?") from error
+
+
+def _kind(path: str | os.PathLike[str]) -> str:
+    name = os.path.basename(path).lower()
+    for kind in ("jsonl", "csv", "tsv", "parquet"):
+        if name.endswith(f".{kind}") or (name.endswith(f".{kind}.gz") and kind != "parquet"):
+            return kind
+    raise UserError(f"{path}: cannot tell what the file holds, expected a name ending in {_KINDS}; rename it")
+
+
+def _product(row: Row, config: CatalogConfig) -> Product:
+    if isinstance(row.values, BadRow):
+        raise row.values
+    values = {field: row.values.get(column) for field, column in config.columns.items()}
+    return to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+
+
+def _refuse_duplicate(product: Product, seen: set[bytes]) -> None:
+    digest = hashlib.blake2b(product.id.encode(), digest_size=16).digest()
+    if digest in seen:
+        raise BadRow(f"duplicate_id: id {reprlib.repr(product.id)} stands on an earlier row")
+    seen.add(digest)
+
+
+def _written(row: Row) -> bytes:
+    """A row of a Parquet file, whose bytes nobody could read, as JSON of the columns that were asked for."""
+    return json.dumps(row.values, ensure_ascii=False, default=_plain).encode(errors="backslashreplace")
+
+
+def _plain(value: object) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,159 @@
+"""Prepared rows on disk: a TensorFlow Datasets dataset in ArrayRecord files, without TensorFlow.
+
+`tfds.builder_from_directory(folder).as_data_source(split)` opens it too. Other files may lie beside it.
+"""
+
+import itertools
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypedDict
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_info import DatasetIdentity, DatasetInfo
+from tensorflow_datasets.core.sequential_writer import SequentialWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from taggen_jax.errors import UserError
+
+_NAME, _VERSION = "taggen", "1.0.0"
+_INFO = "dataset_info.json"  # a folder without it is no dataset: it goes first and comes last
+_SHARD_ROWS = 200_000
+_CHUNK_ROWS = 1_000
+
+
+class Row(TypedDict):
+    """One product as training and evaluation read it.
+
+    Attributes:
+      id: the product's id.
+      group: what its variants share (the id, where the catalog has no groups).
+      text: what a model reads, before tokenising.
+      source: int32[S], the ids of `text` closed by eos, unpadded.
+      tags: int32[N], vocabulary ids in text order.
+      truncated: whether `source` lost the end of `text`.
+    """
+
+    id: str
+    group: str
+    text: str
+    source: np.ndarray
+    tags: np.ndarray
+    truncated: bool
+
+
+class Records(Protocol):
+    """Serialised rows, read at random: a data source of TFDS."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> bytes: ...
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[bytes]: ...
+
+
+class Split(Sequence[Row]):
+    """The rows of one split, read at random from disk."""
+
+    def __init__(self, records: Records | None) -> None:
+        """`records` are what `write` wrote; None for a split without rows, which has no file."""
+        self._records = records
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._records) if self._records else 0
+
+    def __getitem__(self, index: int) -> Row:  # type: ignore[override]  # a slice would fill the memory
+        """Reads one row."""
+        if not self._records or not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return _parse(self._records[index])
+
+    def read(self, indices: Sequence[int]) -> list[Row]:
+        """Reads some rows at once, which is faster than one by one."""
+        return [_parse(record) for record in self._records.__getitems__(indices)] if self._records else []
+
+
+def write(folder: str | os.PathLike[str], splits: Mapping[str, Iterable[Row]]) -> None:
+    """Writes the rows of each split in the order given, a thousand in memory at a time.
+
+    The dataset appears, in place of an earlier one, only when all its rows are on disk; files of other names
+    in `folder` stay.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rows.", dir=folder) as unfinished:
+        _write(unfinished, splits)
+        _move(pathlib.Path(unfinished), folder)
+
+
+def open_split(folder: str | os.PathLike[str], split: str) -> Split:
+    """Opens one split of what `write` wrote.
+
+    Raises:
+      UserError: no dataset in the folder, or no such split in the dataset.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / _INFO).exists():
+        raise UserError(f"{folder}: no prepared data ({_INFO} is missing); run 'taggen prepare' into it")
+    builder = tfds.builder_from_directory(os.fspath(folder))
+    if split not in builder.info.splits:
+        raise UserError(f"{folder}: got split {split!r}, expected one of {', '.join(builder.info.splits)}")
+    if not builder.info.splits[split].num_examples:
+        return Split(None)
+    return Split(builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES))
+
+
+def _write(folder: str, splits: Mapping[str, Iterable[Row]]) -> None:
+    identity = DatasetIdentity(
+        name=_NAME, version=tfds.core.Version(_VERSION), data_dir=folder, module_name=__name__
+    )
+    info = DatasetInfo(
+        builder=identity,
+        description="Products with the ids of their text and of their tags.",
+        features=_features(),
+        disable_shuffling=True,
+    )
+    # The usual builder keeps a split in memory, or in temporary files that need TensorFlow; this one streams.
+    writer = SequentialWriter(info, max_examples_per_shard=_SHARD_ROWS, file_format="array_record")
+    writer.initialize_splits(list(splits))
+    for split, rows in splits.items():
+        rows = iter(rows)
+        while chunk := list(itertools.islice(rows, _CHUNK_ROWS)):
+            writer.add_examples({split: chunk})
+    writer.close_all()
+
+
+def _move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
+    for earlier in [folder / _INFO, *folder.glob(f"{_NAME}-*.array_record-*")]:
+        earlier.unlink(missing_ok=True)
+    for file in sorted(unfinished.iterdir(), key=lambda file: file.name == _INFO):
+        os.replace(file, folder / file.name)
+
+
+def _features() -> tfds.features.FeaturesDict:
+    ids = tfds.features.Tensor(shape=(None,), dtype=np.int32)
+    text = tfds.features.Text()
+    return tfds.features.FeaturesDict(
+        {"id": text, "group": text, "text": text, "source": ids, "tags": ids, "truncated": np.bool_}
+    )
+
+
+def _parse(record: bytes) -> Row:
+    """Reads the protocol buffer itself: three times as fast as through the features of TFDS."""
+    fields = tf_example_pb2.Example.FromString(record).features.feature
+
+    def text(name: str) -> str:
+        return fields[name].bytes_list.value[0].decode()
+
+    def ids(name: str) -> np.ndarray:
+        return np.array(fields[name].int64_list.value, np.int32)
+
+    return Row(
+        id=text("id"),
+        group=text("group"),
+        text=text("text"),
+        source=ids("source"),
+        tags=ids("tags"),
+        truncated=bool(fields["truncated"].int64_list.value[0]),
+    )

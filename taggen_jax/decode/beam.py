@@ -1,0 +1,229 @@
+"""Beam search in one `jax.lax.while_loop`, equal to Hugging Face's `generate` in tokens and scores.
+
+It knows no model: `step` gives logits for the next token, and anything that it remembers is in its cache.
+Letters: B batch, W beam, N hypotheses returned, T new tokens, V vocabulary, C = 2W candidates.
+
+A hypothesis of n tokens, its end of sequence included, scores
+
+    score = (sum of the log-probabilities of its tokens) / n ** length_penalty
+
+Three rules make the search equal to Hugging Face's, and only together:
+  - of the 2W best continuations of a step only the W best may finish; the others are there so that W beams
+    live on even if the W best all end;
+  - at the maximum length whatever is alive finishes, without an end of sequence;
+  - a product is done when its best live beam can no longer beat its worst finished hypothesis, judged at the
+    current length (`early_stopping="false"`), or at the most favourable length ("never").
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from taggen_jax.decode.topk import top_k
+
+Cache = TypeVar("Cache")  # any tree of arrays [L, B, W, ...]
+Step = Callable[[jax.Array, Cache, jax.Array], tuple[jax.Array, Cache]]  # token_BW, t; logits_BWV
+NEVER = -jnp.inf  # the score of a hypothesis that does not exist
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeConfig:
+    """How to search.
+
+    `early_stopping` is Hugging Face's. "true" stops a product at `beams` finished hypotheses. "false" stops
+    when the best live beam, scored at the current length, is no better than the worst finished hypothesis: a
+    sound bound for `length_penalty <= 0`, a heuristic above. "never" uses a bound that is sound for every
+    penalty.
+    """
+
+    beams: int = 4
+    n_best: int = 4  # hypotheses returned for each product
+    length_penalty: float = 1.0  # above 0 favours long outputs, below 0 short ones
+    min_length: int = 0  # new tokens, the end of sequence included; their `min_length`
+    max_length: int = 32  # new tokens, the end of sequence included; their `max_new_tokens`
+    early_stopping: Literal["true", "false", "never"] = "false"
+
+    def __post_init__(self) -> None:
+        if self.beams < 1 or self.max_length < 1:
+            raise ValueError(f"beams={self.beams} and max_length={self.max_length} must be at least 1")
+        if not 1 <= self.n_best <= self.beams:
+            raise ValueError(f"n_best={self.n_best} must be in 1..beams={self.beams}")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(f"min_length={self.min_length} must be in 0..max_length={self.max_length}")
+
+
+class Beams(NamedTuple):
+    """The N best hypotheses of each product, best first.
+
+    A product with fewer than N possible outputs has rows of length 0, score -inf and pads.
+    """
+
+    tokens_BNT: jax.Array  # int32, without the leading bos; pads after the end of sequence
+    scores_BN: jax.Array  # float32, as `sequences_scores` of Hugging Face
+    logprobs_BN: jax.Array  # float32, the sum of the tokens' log-probabilities
+    lengths_BN: jax.Array  # int32, tokens with the end of sequence (absent if cut at the maximum length)
+    token_logprobs_BNT: jax.Array  # float32, 0 after the end of sequence
+
+
+class _Paths(NamedTuple):
+    tokens_BWT: jax.Array
+    logprobs_BWT: jax.Array
+
+
+class _State(NamedTuple):
+    t: jax.Array  # int32: how many tokens the live paths have
+    token_BW: jax.Array  # the last token of the live paths
+    live_BW: jax.Array  # sums of log-probabilities, descending
+    live: _Paths
+    done_BW: jax.Array  # normalised scores, descending; NEVER where there is none yet
+    done: _Paths
+    open_B: jax.Array  # bool: may this product's finished hypotheses still change?
+
+
+def beam_search(
+    step: Step[Cache], cache: Cache, *, batch: int, bos: int, eos: int, pad: int, config: DecodeConfig
+) -> Beams:
+    """Searches the best outputs of `batch` products. Call it inside `jax.jit`.
+
+    Args:
+      step: the t-th call gets the last token of every beam (bos at t = 0), the cache and t (int32 scalar),
+        and returns the logits of the next token [B, W, V] with the cache. V must be at least 2.
+      cache: a tree of arrays laid out [L, B, W, ...], any L: the beams are reordered along axis 2 after every
+        step. What is the same for all beams of a product (cross-attention) belongs into `step` itself.
+      batch: B. Products do not influence each other: rows may be added as padding.
+      bos: the token every output starts from; not part of the output.
+      eos: the token that ends an output; not sought before `config.min_length`.
+      pad: fills `tokens_BNT` after the end.
+      config: static.
+
+    Method: transformers 5.23, `GenerationMixin._beam_search`, with one end-of-sequence token.
+    """
+
+    def unfinished(carry: tuple[_State, Cache]) -> jax.Array:
+        state = carry[0]
+        return (state.t < config.max_length) & state.open_B.any()
+
+    def advance(carry: tuple[_State, Cache]) -> tuple[_State, Cache]:
+        state, cache = carry
+        logits_BWV, cache = step(state.token_BW, cache, state.t)
+        beam_BC, token_BC, logprob_BC, sum_BC = _candidates(logits_BWV, state, eos, config)
+        paths = _extend(_pick(state.live, beam_BC), token_BC, logprob_BC, state.t)
+        done_BW, done = _finish(state, sum_BC, token_BC, paths, eos, config)
+        live_BW, rank_BW = jax.lax.top_k(jnp.where(token_BC == eos, NEVER, sum_BC), config.beams)
+        state = _State(
+            t=state.t + 1,
+            token_BW=_take(token_BC, rank_BW),
+            live_BW=live_BW,
+            live=_pick(paths, rank_BW),
+            done_BW=done_BW,
+            done=done,
+            open_B=state.open_B & _may_improve(live_BW[:, 0], done_BW, state.t + 1, config),
+        )
+        return state, _reorder(cache, _take(beam_BC, rank_BW))
+
+    start = _start(batch, bos, pad, config)
+    state, _ = jax.lax.while_loop(unfinished, advance, (start, cache))
+    return _best(state, eos, config.n_best)
+
+
+def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
+    shape_BW = (batch, config.beams)
+    shape_BWT = (*shape_BW, config.max_length)
+    empty = _Paths(jnp.full(shape_BWT, pad, jnp.int32), jnp.zeros(shape_BWT, jnp.float32))
+    none_BW = jnp.full(shape_BW, NEVER, jnp.float32)
+    return _State(
+        t=jnp.int32(0),
+        token_BW=jnp.full(shape_BW, bos, jnp.int32),
+        live_BW=none_BW.at[:, 0].set(0.0),  # all beams start alike: only the first counts
+        live=empty,
+        done_BW=none_BW,
+        done=empty,
+        open_B=jnp.ones(batch, bool),
+    )
+
+
+def _candidates(
+    logits_BWV: jax.Array, state: _State, eos: int, config: DecodeConfig
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The 2W best continuations, best first: beam, token, log-probability of the token, sum; each [B, C].
+
+    A product's best 2W are among the best 2W of each of its beams: V is ranked once a beam, on bare logits.
+    """
+    logits_BWV = logits_BWV.astype(jnp.float32)
+    total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
+    too_early = state.t + 1 < config.min_length
+    logits_BWV = logits_BWV.at[:, :, eos].add(jnp.where(too_early, NEVER, 0.0))  # forbidden, not renormalised
+    size = 2 * config.beams
+    best_BWK, token_BWK = top_k(logits_BWV, min(size, logits_BWV.shape[-1]))
+    logprob_BWK = best_BWK - total_BW[:, :, None]
+    sum_BWK = state.live_BW[:, :, None] + logprob_BWK
+    batch, _, each = sum_BWK.shape
+    sum_BC, place_BC = jax.lax.top_k(sum_BWK.reshape(batch, -1), size)
+    token_BC = _take(token_BWK.reshape(batch, -1), place_BC)
+    logprob_BC = _take(logprob_BWK.reshape(batch, -1), place_BC)
+    return place_BC // each, token_BC, logprob_BC, sum_BC
+
+
+def _finish(
+    state: _State, sum_BC: jax.Array, token_BC: jax.Array, paths_BC: _Paths, eos: int, config: DecodeConfig
+) -> tuple[jax.Array, _Paths]:
+    """Merges the candidates that end here into the W best finished hypotheses."""
+    width = config.beams
+    length = state.t + 1
+    ends_BW = (token_BC[:, :width] == eos) | (length == config.max_length)
+    score_BW = sum_BC[:, :width] / length.astype(jnp.float32) ** config.length_penalty
+    score_BW = jnp.where(ends_BW & state.open_B[:, None], score_BW, NEVER)
+    done_BW, rank_BW = jax.lax.top_k(jnp.concatenate([state.done_BW, score_BW], axis=1), width)
+    both = jax.tree.map(lambda old, new: jnp.concatenate([old, new[:, :width]], axis=1), state.done, paths_BC)
+    return done_BW, _pick(both, rank_BW)
+
+
+def _may_improve(best_B: jax.Array, done_BW: jax.Array, length: jax.Array, config: DecodeConfig) -> jax.Array:
+    """Whether the best live beam could still enter the finished hypotheses, for each product."""
+    if config.early_stopping == "never" and config.length_penalty > 0:
+        length = jnp.int32(config.max_length)  # where the smallest share of the sum counts
+    worst_B = done_BW.min(axis=1)
+    better_B = best_B / length.astype(jnp.float32) ** config.length_penalty > worst_B
+    return better_B & (worst_B == NEVER) if config.early_stopping == "true" else better_B
+
+
+def _extend(paths: _Paths, token_BC: jax.Array, logprob_BC: jax.Array, t: jax.Array) -> _Paths:
+    here = jnp.arange(paths.tokens_BWT.shape[-1]) == t
+    return _Paths(
+        jnp.where(here[None, None], token_BC[:, :, None], paths.tokens_BWT),
+        jnp.where(here[None, None], logprob_BC[:, :, None], paths.logprobs_BWT),
+    )
+
+
+def _pick(paths: _Paths, index_BX: jax.Array) -> _Paths:
+    return jax.tree.map(lambda x_BWT: _take(x_BWT, index_BX), paths)
+
+
+def _take(x: jax.Array, index_BX: jax.Array, axis: int = 1) -> jax.Array:
+    """x[.., b, index[b, i], ..] with the beams of `x` along `axis`, the batch just before."""
+    index = index_BX.reshape(*[1] * (axis - 1), *index_BX.shape, *[1] * (x.ndim - axis - 1))
+    return jnp.take_along_axis(x, index, axis=axis, mode="promise_in_bounds")  # ranks: no need to check
+
+
+def _reorder(cache: Cache, parent_BW: jax.Array) -> Cache:
+    """Gives every beam the cache of the beam that it continues."""
+    return jax.tree.map(lambda x_LBW: _take(x_LBW, parent_BW, axis=2), cache)
+
+
+def _best(state: _State, eos: int, n_best: int) -> Beams:
+    tokens_BNT = state.done.tokens_BWT[:, :n_best]
+    scores_BN = state.done_BW[:, :n_best]
+    logprobs_BNT = state.done.logprobs_BWT[:, :n_best]
+    is_eos_BNT = tokens_BNT == eos
+    full = jnp.int32(tokens_BNT.shape[-1])
+    lengths_BN = jnp.where(is_eos_BNT.any(axis=-1), jnp.argmax(is_eos_BNT, axis=-1) + 1, full)
+    return Beams(
+        tokens_BNT=tokens_BNT,
+        scores_BN=scores_BN,
+        logprobs_BN=jnp.where(scores_BN == NEVER, NEVER, logprobs_BNT.sum(axis=-1)),
+        lengths_BN=jnp.where(scores_BN == NEVER, 0, lengths_BN).astype(jnp.int32),
+        token_logprobs_BNT=logprobs_BNT,
+    )

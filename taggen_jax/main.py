@@ -1,0 +1,196 @@
+"""taggen VERB: the command line, and the only reader of flags and ConfigDicts."""
+
+import dataclasses
+import importlib
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from taggen_jax import __version__
+from taggen_jax.errors import UserError
+
+MISTAKE = 2  # exit status for what the user can mend
+INTERRUPTED = 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of the same names.
+
+    Attributes:
+      summary: one line for the help.
+      needs: flags that must be given.
+      takes: flags that may be given.
+      config: "file" reads --config=FILE.py; "workdir" starts from the workdir's config; "" has none.
+    """
+
+    summary: str
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    config: str = ""
+
+
+VERBS = {
+    "prepare": Verb(
+        "read, clean and check a catalog, train or load a tokenizer, write arrays",
+        needs=("output",),
+        takes=("input", "train", "validation", "test", "strict"),
+        config="file",
+    ),
+    "train": Verb("fine-tune or train a model; run again, it resumes", needs=("data", "workdir"), config="file"),
+    "evaluate": Verb(
+        "tag a prepared split and measure the tags",
+        needs=("workdir", "data"),
+        takes=("split", "output"),
+        config="workdir",
+    ),
+    "generate": Verb(
+        "tag products from catalog files",
+        needs=("workdir", "input", "output"),
+        takes=("strict",),
+        config="workdir",
+    ),
+    "demo": Verb("the whole way on an embedded catalog, in about two minutes", takes=("workdir",), config="demo"),
+}
+
+FILES = "; a name or a quoted glob, repeatable"
+FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
+    "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
+    "train": lambda to: flags.DEFINE_multi_string(
+        "train", [], f"training files, where splits exist already{FILES}", flag_values=to
+    ),
+    "validation": lambda to: flags.DEFINE_multi_string("validation", [], f"validation files{FILES}", flag_values=to),
+    "test": lambda to: flags.DEFINE_multi_string("test", [], f"test files{FILES}", flag_values=to),
+    "output": lambda to: flags.DEFINE_string("output", "", "folder to write", flag_values=to),
+    "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
+    "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
+    "split": lambda to: flags.DEFINE_enum(
+        "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
+    ),
+    "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(arguments)
+    except (UserError, flags.Error) as error:
+        status = _complain(str(error))
+    except KeyboardInterrupt:
+        print("taggen: interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        status = _complain(f"{error.filename}: {error.strerror}; check the path, its permissions and the free space")
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"taggen {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in VERBS:
+        raise UserError(f"no verb {name!r}; there are {', '.join(VERBS)} (see `taggen --help`)")
+    if any(argument in ("-h", "--help") for argument in rest):
+        print(_help(name))
+        return 0
+    importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
+    return 0
+
+
+def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
+    """The keyword arguments of a program's `run`, from its flags."""
+    verb, values = VERBS[name], _flags(name, rest)
+    extra = values([f"taggen {name}", *rest])[1:]
+    if extra:
+        raise UserError(f"taggen {name}: unexpected argument {extra[0]!r}; flags are written --name=value")
+    for needed in verb.needs:
+        if not values[needed].value:
+            raise UserError(f"taggen {name}: --{needed} is missing; see `taggen {name} --help`")
+    arguments = {flag: values[flag].value for flag in (*verb.needs, *verb.takes)}
+    for flag in ("output", "data", "workdir"):
+        if flag in arguments:
+            arguments[flag] = pathlib.Path(arguments[flag]) if arguments[flag] else None
+    if verb.config:
+        from taggen_jax import experiment  # imports jax: the help and a mistake should not wait for it
+
+        arguments["experiment"] = experiment.parse(values["config"].value)
+    return arguments
+
+
+def _flags(name: str, rest: list[str]) -> flags.FlagValues:
+    verb, values = VERBS[name], flags.FlagValues()
+    for flag in (*verb.needs, *verb.takes):
+        FLAGS[flag](values)
+    if verb.config == "file":
+        path = _given("config", rest)
+        if not path:
+            raise UserError(f"taggen {name}: --config is missing; give a file such as --config=configs/demo.py")
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: no such config file; give one such as --config=configs/demo.py")
+        config_flags.DEFINE_config_file("config", help_string="experiment", flag_values=values, sys_argv=rest)
+    elif verb.config:
+        from taggen_jax import experiment
+
+        config = experiment.config_dict(_default(verb, rest))
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
+    return values
+
+
+def _default(verb: Verb, rest: list[str]) -> Any:
+    from taggen_jax import demo, experiment
+
+    if verb.config == "demo":
+        return demo.experiment()
+    path = pathlib.Path(_given("workdir", rest) or ".") / "config.json"
+    return experiment.load(path)
+
+
+def _given(flag: str, rest: Sequence[str]) -> str:
+    """The value of --flag=value or --flag value, before the flags are parsed."""
+    for i, argument in enumerate(rest):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == flag:
+            return value if equals else "".join(rest[i + 1 : i + 2])
+    return ""
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    usage = "usage: taggen VERB [--flag=value ...]; `taggen VERB --help` lists a verb's flags"
+    return "\n".join(["taggen: product text in, product tags out", "", usage, "", *lines])
+
+
+def _help(name: str) -> str:
+    verb, values = VERBS[name], flags.FlagValues()
+    for flag in (*verb.needs, *verb.takes):
+        FLAGS[flag](values)
+    rows = [(f"--{flag}", values[flag].help + (" (required)" if flag in verb.needs else "")) for flag in values]
+    if verb.config == "file":
+        rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
+    if verb.config:
+        rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
+    lines = [f"  {flag:<16}  {what}" for flag, what in rows]
+    return "\n".join([f"usage: taggen {name} [--flag=value ...]", "", verb.summary, "", *lines])
+
+
+def _complain(message: str) -> int:
+    print("taggen: error: " + " ".join(message.split()), file=sys.stderr)
+    return MISTAKE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measures of predicted tags, streamed and mergeable; numpy only."""

@@ -1,0 +1,75 @@
+"""The registry of families, and the seam between modules that declare and functions that run.
+
+A family is a configuration class and an NNX module with the protocol
+
+  encode(source_BS, segments_BS, key=None) -> memory_BSD
+  start(memory_BSD, segments_BS, beams=, length=) -> cache, cross
+  step(token_BW, cache, cross, t) -> logits_BWV, cache
+  logits(batch, key=None) -> logits_BTV
+
+Search, training, conversion and export know only this. Adding a family means one model file, one table of names
+and one line in FAMILIES.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from taggen_jax import config as configs
+from taggen_jax.errors import UserError
+from taggen_jax.models import t5
+from taggen_jax.models.layers import ComputeConfig
+
+Params = dict[str, Any]
+ModelConfig = t5.T5Config
+
+FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {"t5": (t5.T5Config, t5.T5)}
+
+
+class Bundle(NamedTuple):
+    """A model taken apart.
+
+    Attributes:
+      shapes: nested dict of `jax.ShapeDtypeStruct`, the parameters' shapes without their values.
+      axes: the same tree with a tuple of logical axis names per parameter ("layers" first where stacked).
+      init: key -> parameters, a nested dict of float32 arrays.
+      bind: parameters -> the model, with weights cast to the compute type; call it inside `jax.jit`.
+    """
+
+    shapes: Params
+    axes: Params
+    init: Callable[[jax.Array], Params]
+    bind: Callable[[Params], Any]
+
+
+def parse(values: Mapping[str, Any], where: str = "config.model") -> ModelConfig:
+    """The configuration object of the family that `values["family"]` names."""
+    name = values.get("family")
+    if name not in FAMILIES:
+        raise UserError(f"{where}.family: got {name!r}, expected one of {', '.join(sorted(FAMILIES))}")
+    return configs.from_dict(FAMILIES[name][0], values, where)
+
+
+def build(config: ModelConfig, compute: ComputeConfig) -> Bundle:
+    """Takes the family's module apart into shapes, axes and two pure functions."""
+    module = FAMILIES[config.family][1]
+    graph, abstract = nnx.split(nnx.eval_shape(lambda: module(config, compute, nnx.Rngs(0))), nnx.Param)
+    dtype = jnp.dtype(compute.dtype)
+
+    def init(key: jax.Array) -> Params:
+        return nnx.to_pure_dict(nnx.state(module(config, compute, nnx.Rngs(params=key)), nnx.Param))
+
+    def bind(params: Params) -> Any:
+        return nnx.merge(graph, nnx.State(jax.tree.map(lambda leaf: leaf.astype(dtype), params)))
+
+    shapes = nnx.to_pure_dict(abstract)
+    named = nnx.to_pure_dict(nnx.map_state(lambda _, variable: _Axes(variable.axes), abstract))
+    axes = jax.tree.map(lambda shape, names: ("layers",) * (len(shape.shape) - len(names)) + tuple(names), shapes, named)
+    return Bundle(shapes, axes, init, bind)
+
+
+class _Axes(tuple[str, ...]):
+    """A tuple that `jax.tree` takes for a leaf, because its type is not exactly tuple."""

@@ -1,0 +1,153 @@
+"""The pieces that encoder-decoder families share. A name carries its shape:
+
+B batch, S source, T target, D model, H heads, K head dim, F mlp, V vocabulary, L layers, W beams; Q is S or T.
+
+A weight states its shape and the meaning of its axes on one line; `parallel` sends those axes to the mesh.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+Array = jax.Array
+BATCH_AXES = ("data", "fsdp")  # the mesh axes that share out the rows of a batch
+MASKED = -1e9  # finite: a row that may see nothing yields a uniform softmax instead of NaN
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """How a model runs, as opposed to what it is: nothing here changes what a checkpoint means.
+
+    Attributes:
+      dtype: of activations and of weights while in use; stored weights stay float32. float16 is not offered:
+        T5's activations overflow it.
+      remat: what the backward pass recomputes: nothing, everything but matrix products, or each whole layer.
+    """
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "dots", "full"] = "none"
+
+
+def weight(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str, ...], std: float) -> nnx.Param:
+    """A float32 parameter drawn from N(0, std**2); `axes` names the meaning of each of its axes."""
+    return nnx.Param(std * jax.random.normal(rngs.params(), shape), axes=axes)
+
+
+def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs) -> Any:
+    """`layers` modules in one, every parameter with a leading layer axis, ready for `jax.lax.scan`."""
+    return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(layers))
+
+
+def scan_layers(
+    layer: Callable[[Array, Any], tuple[Array, Any]], x: Array, xs: Any, remat: str = "none"
+) -> tuple[Array, Any]:
+    """Runs `layer` over stacked modules (and whatever is zipped with them): `jax.lax.scan` with two choices.
+
+    On CPU the loop is unrolled, because slices of stacked weights cost more there than the longer program
+    (measured: docs/performance.md); accelerators get a loop, whose compile time does not grow with depth.
+    """
+    policies: dict[str, Callable[[Any], Any]] = {
+        "none": lambda f: f,
+        "dots": functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable),
+        "full": jax.checkpoint,
+    }
+
+    def by_rows(x: Array, xs: Any) -> tuple[Array, Any]:
+        return layer(shard_rows(x), xs)
+
+    unroll = jax.default_backend() == "cpu"
+    return jax.lax.scan(policies[remat](by_rows), x, xs, unroll=unroll)
+
+
+def shard_rows(x: Array) -> Array:
+    """Keeps activations cut by rows over the mesh in context (`jax.set_mesh`); without one, returns x as it is.
+
+    Said at the start of every layer, it leaves the compiler one sensible plan: weights are gathered, activations stay.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))
+
+
+def dropout(x: Array, rate: float, key: Array | None, shared_axis: int = -2) -> Array:
+    """Dropout when a key is given, identity when not. The mask is shared along `shared_axis`.
+
+    Sharing it along the sequence follows T5X (`broadcast_dims=(-2,)`): the same regulariser for a hundredth of
+    the random bits, which are dear on CPU.
+    """
+    if key is None or rate == 0.0:
+        return x
+    shape = list(x.shape)
+    shape[shared_axis] = 1
+    keep = jax.random.bernoulli(key, 1.0 - rate, shape)
+    return x * (keep.astype(x.dtype) / (1.0 - rate))
+
+
+def keys(key: Array | None, count: int) -> Any:
+    """`count` keys to unpack or to scan over, or as many Nones when there is no dropout."""
+    return [None] * count if key is None else jax.random.split(key, count)
+
+
+def rms_norm(x: Array, scale_D: Array, epsilon: float) -> Array:
+    """Root mean square layer norm (Zhang and Sennrich, 2019), computed in float32."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + epsilon)
+    return x32.astype(x.dtype) * jnp.expand_dims(scale_D, range(x.ndim - 1))
+
+
+def segment_mask(query_BQ: Array, key_BS: Array) -> Array:
+    """mask_BQS: a query may see the keys of its own segment. 0 is padding, which nobody sees."""
+    return (query_BQ[:, :, None] == key_BS[:, None, :]) & (key_BS[:, None, :] > 0)
+
+
+def causal_mask(T: int) -> Array:
+    """mask_TT: row t may see columns <= t.
+
+    1 . .
+    1 1 .
+    1 1 1
+    """
+    return jnp.tril(jnp.ones((T, T), dtype=bool))
+
+
+def attend(
+    q_BTHK: Array, k_BSHK: Array, v_BSHK: Array, bias_bHTS: Array, rate: float = 0.0, key: Array | None = None
+) -> Array:
+    """Attention with an additive float32 bias (positions and mask in one; b is B or 1); returns [B, T, H, K].
+
+    Queries are taken as they come: a family that scales them does so itself (T5 does not scale).
+    """
+    logits_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
+    probs_BHTS = jax.nn.softmax(logits_BHTS + bias_bHTS).astype(v_BSHK.dtype)
+    return jnp.einsum("BHTS,BSHK->BTHK", dropout(probs_BHTS, rate, key), v_BSHK)
+
+
+def relative_bucket(offset: Array, buckets: int, max_distance: int, bidirectional: bool) -> Array:
+    """Bucket of a key-minus-query offset, T5's way (Raffel et al., 2020): exact when near, logarithmic when far.
+
+    Args:
+      offset: int array of any shape, key position minus query position.
+      buckets: number of buckets; half of them for each direction when bidirectional.
+      max_distance: offsets from here on share the last bucket.
+      bidirectional: False where a query sees only the past.
+
+    Returns:
+      int32 array of the same shape, 0 <= bucket < buckets.
+    """
+    first = jnp.zeros_like(offset)
+    distance = jnp.maximum(-offset, 0)
+    if bidirectional:
+        buckets //= 2
+        first = jnp.where(offset > 0, buckets, 0)
+        distance = jnp.abs(offset)
+    exact = buckets // 2
+    ratio = jnp.maximum(distance, exact).astype(jnp.float32) / exact
+    far = exact + (jnp.log(ratio) / math.log(max_distance / exact) * (buckets - exact)).astype(jnp.int32)
+    return first + jnp.where(distance < exact, distance, jnp.minimum(far, buckets - 1))

@@ -1,0 +1,152 @@
+"""taggen prepare: from catalog files to checked, tokenised, split arrays.
+
+Two passes, both streamed. The first reads, cleans, drops repeats and splits, and leaves the cleaned products in a
+temporary file per split; the second, knowing the tags and the tokenizer, checks and writes the rows. The output
+folder appears whole, or not at all.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
+
+from taggen_jax import experiment as experiments
+from taggen_jax.catalog.clean import cleaner
+from taggen_jax.catalog.product import Product, source_text
+from taggen_jax.catalog.quarantine import Quarantine
+from taggen_jax.catalog.readers import expand, read
+from taggen_jax.catalog.splits import Deduplicator, split_of
+from taggen_jax.catalog.tags import normalise
+from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import preflight, store
+from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.data.rows import make_rows
+from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.errors import UserError
+from taggen_jax.experiment import Experiment
+from taggen_jax.files import write_json
+from taggen_jax.terminal import counted
+
+SPLITS = ("train", "validation", "test")
+
+
+def run(
+    experiment: Experiment,
+    output: pathlib.Path,
+    input: Sequence[str] = (),
+    train: Sequence[str] = (),
+    validation: Sequence[str] = (),
+    test: Sequence[str] = (),
+    strict: bool = False,
+) -> None:
+    """Prepares the files of `input`, split by hash, or those of `train`, `validation` and `test` as they are.
+
+    Raises:
+      UserError: no input, an output folder with something in it, a failed check; with `strict` any bad row.
+    """
+    given = {"train": train, "validation": validation, "test": test}
+    if bool(input) == any(given.values()):
+        raise UserError("taggen prepare: give either --input, or --train with --validation and --test")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: exists and is not an empty folder; give a new one, or remove it first")
+    sources = {split: expand(patterns) for split, patterns in ({"": input} | given).items() if patterns}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as unfinished:
+        folder = pathlib.Path(unfinished) / "data"
+        with Spool(pathlib.Path(unfinished) / "spool") as spool:
+            _collect(experiment, sources, spool, folder / "quarantine.jsonl", strict)
+        _write(experiment, spool, folder)
+        os.replace(folder, output)  # over an empty folder, or none
+    print(f"prepared {output}")
+
+
+class Spool:
+    """Cleaned products on disk between the two passes, one JSONL file a split.
+
+    Attributes:
+      counts: products by split.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        folder.mkdir()
+        self.counts = dict.fromkeys(SPLITS, 0)
+        self._paths = {split: folder / split for split in SPLITS}
+        self._stack = contextlib.ExitStack()
+        self._files = {split: self._stack.enter_context(path.open("w")) for split, path in self._paths.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add(self, split: str, product: Product) -> None:
+        self._files[split].write(json.dumps(dataclasses.asdict(product)) + "\n")
+        self.counts[split] += 1
+
+    def products(self, split: str) -> Iterator[Product]:
+        """Reads a split back; the spool must be closed."""
+        with self._paths[split].open() as file:
+            for line in file:
+                values = json.loads(line)
+                lists = {name: tuple(values[name]) for name in ("reviews", "tags")}
+                yield Product(**values | lists)
+
+
+def _collect(
+    experiment: Experiment,
+    sources: Mapping[str, Sequence[pathlib.Path]],
+    spool: Spool,
+    quarantine_path: pathlib.Path,
+    strict: bool,
+) -> None:
+    """The first pass: read, clean, spell tags, drop repeats, split ("" as a split: by hash), and say what came of it."""
+    clean, deduplicate = cleaner(experiment.clean), Deduplicator()
+    with Quarantine(quarantine_path) as quarantine:
+        for split, paths in sources.items():
+            products = read(paths, experiment.catalog, strict=strict, quarantine=quarantine)
+            cleaned = (
+                dataclasses.replace(clean(product), tags=normalise(product.tags, experiment.tags))
+                for product in counted(products, None, "read", "products")
+            )
+            # A split that people made is kept as it is; preflight counts what repeats in it or leaks into it.
+            for product in cleaned if split else deduplicate(cleaned):
+                spool.add(split or split_of(product, experiment.split), product)
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantine.counts.most_common())
+    print(f"read: {sum(spool.counts.values()):,} products, {deduplicate.dropped:,} duplicates dropped")
+    print(f"quarantined: {quarantine.counts.total():,} rows" + (f" ({reasons})" if reasons else ""))
+    print("split: " + ", ".join(f"{split} {count:,}" for split, count in spool.counts.items()))
+
+
+def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
+    """The second pass: tags and tokenizer from the training products, rows from all, then the checks."""
+    if not spool.counts["train"]:
+        raise UserError("the training split is empty: no good row came in, or the split's shares leave nothing for it")
+    others = itertools.chain(spool.products("validation"), spool.products("test"))
+    vocabulary = Vocabulary.from_products(spool.products("train"), others)
+    vocabulary.save(folder / "vocabulary.json")
+    tokenizer = _tokenizer(experiment, spool, vocabulary)
+    tokenizer.save(folder / "tokenizer")
+    make = functools.partial(make_rows, fields=experiment.text, length=experiment.stream.source_length)
+    rows = {split: make(spool.products(split), tokenizer, vocabulary) for split in SPLITS}
+    store.write(folder, rows)
+    splits = {split: store.open_split(folder, split) for split in SPLITS}
+    findings = preflight.check(splits, tokenizer, vocabulary, experiment.stream.target_length, experiment.preflight)
+    write_json(folder / "preflight.json", findings)
+    experiments.save(experiment, folder / "config.json")
+
+
+def _tokenizer(experiment: Experiment, spool: Spool, vocabulary: Vocabulary) -> Tokenizer:
+    """The folder that the config names, or one trained on the training products and their tags."""
+    separator = experiment.tags.separator
+    if experiment.tokenizer.path:
+        return tokenizers.load(experiment.tokenizer.path, separator)
+    texts = (source_text(product, experiment.text) for product in spool.products("train"))
+    tags = (tag for tag, count in zip(vocabulary.tags, vocabulary.counts, strict=True) if count)
+    return tokenizers.train(texts, tags, separator, experiment.tokenizer)

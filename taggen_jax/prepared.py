@@ -1,0 +1,77 @@
+"""A prepared data folder: what `taggen prepare` leaves and every later program reads.
+
+A TFDS dataset in ArrayRecord files, with config.json, tokenizer/, vocabulary.json, quarantine.jsonl, preflight.json.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+import jax
+
+from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import store, stream
+from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.data.store import Split
+from taggen_jax.data.targets import Targets
+from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.experiment import Experiment
+
+
+class Prepared:
+    """Opens the parts of a prepared folder when they are asked for.
+
+    Attributes:
+      vocabulary: the catalog's tags.
+      counts: how many training products have each tag; 0 for a tag seen only outside training.
+    """
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.vocabulary = Vocabulary.load(root / "vocabulary.json")
+        self.counts = dict(zip(self.vocabulary.tags, self.vocabulary.counts, strict=True))
+        self._splits: dict[str, Split] = {}
+
+    @property
+    def tokenizer_folder(self) -> pathlib.Path:
+        return self.root / "tokenizer"
+
+    def source(self, split: str) -> Split:
+        """The rows of one split."""
+        if split not in self._splits:
+            self._splits[split] = store.open_split(self.root, split)
+        return self._splits[split]
+
+    def tokenizer(self, separator: str) -> Tokenizer:
+        """The tokenizer, with the separator of the experiment's tags."""
+        return tokenizers.load(self.tokenizer_folder, separator)
+
+    def train_batches(self, experiment: Experiment, start: int) -> stream.Batches:
+        """This process's part of the endless stream, from batch number `start`."""
+        return stream.train_batches(
+            self.source("train"),
+            self._targets(experiment),
+            experiment.stream,
+            order=experiment.tags.order,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            start=start,
+        )
+
+    def eval_batches(
+        self, experiment: Experiment, split: str, batch_size: int, products: int = 0
+    ) -> Iterator[stream.Batch]:
+        """All rows of a split once, in order; or its first `products`, to whole batches."""
+        batches = stream.eval_batches(
+            self.source(split),
+            self._targets(experiment),
+            dataclasses.replace(experiment.stream, batch_size=batch_size),
+            order=experiment.tags.order,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        )
+        return itertools.islice(batches, -(-products // batch_size)) if products else batches
+
+    def _targets(self, experiment: Experiment) -> Targets:
+        return Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator))

@@ -1,0 +1,64 @@
+"""A workdir: the one folder that a run leaves behind, and all that generation needs."""
+
+import dataclasses
+import pathlib
+
+from taggen_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Where the parts of a workdir lie. Copied to another machine, it still generates.
+
+    config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  tensorboard/
+    """
+
+    root: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        return self.root / "config.json"
+
+    @property
+    def tokenizer(self) -> pathlib.Path:
+        return self.root / "tokenizer"
+
+    @property
+    def vocabulary(self) -> pathlib.Path:
+        return self.root / "vocabulary.json"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        return self.root / "checkpoints"
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        return self.root / "tensorboard"
+
+    @property
+    def wandb(self) -> pathlib.Path:
+        """Holds the id of the Weights & Biases run, so that a resumed run goes on in the same one."""
+        return self.root / "wandb.json"
+
+
+def trained(root: pathlib.Path) -> Workdir:
+    """The workdir of a run that has been trained, at least to its first checkpoint.
+
+    Raises:
+      UserError: the folder, one of its parts or every checkpoint is missing.
+    """
+    workdir = Workdir(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such workdir; give the folder that `taggen train --workdir` wrote")
+    for part in (workdir.config, workdir.tokenizer, workdir.vocabulary):
+        if not part.exists():
+            raise UserError(
+                f"{root}: no {part.name} in this workdir; give the folder that `taggen train` wrote"
+            )
+    if not any(folder.name.isdecimal() for folder in workdir.checkpoints.glob("*")):
+        raise UserError(f"{root}: no checkpoint in this workdir; run `taggen train --workdir={root}` first")
+    return workdir

@@ -1,0 +1,150 @@
+"""taggen train: from prepared data to a workdir with checkpoints; run again, it goes on where it stopped."""
+
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from taggen_jax import experiment as experiments
+from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import store, stream
+from taggen_jax.errors import UserError
+from taggen_jax.evaluate import score
+from taggen_jax.experiment import Experiment
+from taggen_jax.models import family
+from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
+from taggen_jax.prepared import Prepared
+from taggen_jax.runs.checkpoints import Checkpoints
+from taggen_jax.runs.logs import Log, means
+from taggen_jax.runs.workdir import Workdir
+from taggen_jax.tagger import Tagger
+from taggen_jax.training.freeze import partition
+from taggen_jax.training.state import create_state, restorable, state_shardings
+from taggen_jax.training.step import Training, jit_step, within
+
+MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
+
+
+def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> None:
+    """Trains from the latest checkpoint in `workdir`, or from the beginning, to `train.steps`.
+
+    Raises:
+      UserError: data and config do not fit, or the workdir belongs to another experiment.
+    """
+    prepared, work, cfg = Prepared(data), Workdir(workdir), experiment.train
+    mesh = make_mesh(experiment.mesh)
+    check_batch(experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation")
+    _adopt(experiment, prepared, work)
+    bundle = family.build(experiment.model, experiment.compute)
+    training = Training(bundle, partition(bundle.shapes, bundle.axes, cfg.freeze), cfg)
+    train_step = jit_step(training, state_shardings(training, mesh), mesh)
+    checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
+    state, first, window = _begin(training, mesh, checkpoints)
+    if first >= cfg.steps:
+        print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
+        return
+    batches = prepared.train_batches(experiment, start=first)
+    evaluations = _evaluations(experiment, prepared, training, mesh)
+    with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log:
+        log.say(report(training, first))
+        for step in range(first + 1, cfg.steps + 1):
+            state, sums = train_step(state, put_batch(next(batches), mesh))
+            log.defer(step, sums)
+            metrics = None
+            if due(step, cfg.eval_every, cfg.steps):
+                metrics = evaluations(state["params"])
+                log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
+            if metrics or due(step, cfg.save_every, cfg.steps):
+                checkpoints.save(step, state, {"batch": step}, {"window": log.window()}, metrics)
+    checkpoints.close()
+
+
+def due(step: int, every: int, last: int) -> bool:
+    """Whether something that happens every so many steps (0: only at the end) happens after this one."""
+    return step == last or (every > 0 and step % every == 0)
+
+
+def report(training: Training, first: int) -> str:
+    """What trains, what is frozen, and where the run begins."""
+    trainable, frozen = jax.eval_shape(training.partition.split, training.bundle.shapes)
+    trains, stays = (sum(leaf.size for leaf in half.values()) for half in (trainable, frozen))
+    begin = f"resumed at step {first}" if first else "from random initialisation"
+    return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
+
+
+def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
+    """Makes the workdir self-contained, or checks that it belongs to this experiment and this data."""
+    size = prepared.tokenizer(experiment.tags.separator).size
+    if experiment.model.vocab_size < size:
+        raise UserError(
+            f"model.vocab_size={experiment.model.vocab_size} is less than the {size} ids of the tokenizer in "
+            f"{prepared.root}; raise it"
+        )
+    if not work.config.exists():
+        shutil.copytree(prepared.tokenizer_folder, work.tokenizer, dirs_exist_ok=True)
+        prepared.vocabulary.save(work.vocabulary)
+        experiments.save(experiment, work.config)  # last: its presence says that the others are whole
+        return
+    changed = [
+        line
+        for line in experiments.differences(experiments.load(work.config), experiment)
+        if not line.startswith(MAY_CHANGE)
+    ]
+    if changed:
+        raise UserError(
+            f"{work.root}: this workdir was begun with another config ({'; '.join(changed)}); "
+            "restore these settings to resume, or give a new workdir"
+        )
+    if Vocabulary.load(work.vocabulary) != prepared.vocabulary:
+        raise UserError(f"{work.root}: begun with other data than {prepared.root}; give that data, or a new workdir")
+    experiments.save(experiment, work.config)
+
+
+def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
+    """The state to start from, the steps it has behind it, and the log's open sums."""
+    first = checkpoints.latest_step()
+    if first is None:
+        return create_state(training, mesh), 0, {}
+    state, position, meta = checkpoints.restore(first, restorable(training, mesh))
+    return state, position["batch"], meta["window"]
+
+
+def _evaluations(
+    experiment: Experiment, prepared: Prepared, training: Training, mesh: Mesh
+) -> Callable[[Any], dict[str, float]]:
+    """params -> the metrics of validation: the loss over all of it, tag scores over the first `eval_products`."""
+    eval_step = within(jax.jit(training.eval_step), mesh)
+    rows = len(prepared.source("validation"))
+    if not rows:
+        raise UserError(f"{prepared.root}: the validation split is empty; raise split.validation or add rows to it")
+    products = min(experiment.train.eval_products, rows)
+    tagger = Tagger(training.bundle, prepared.tokenizer(experiment.tags.separator), mesh, experiment.generate)
+
+    def evaluate(params: Any) -> dict[str, float]:
+        batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)
+        total: dict[str, float] = {}
+        for sums in _ahead(eval_step(params, put_batch(batch, mesh)) for batch in batches):
+            for name, value in sums.items():
+                total[name] = total.get(name, 0.0) + float(value)
+        metrics = means(total)
+        if products:
+            batches = prepared.eval_batches(experiment, "validation", experiment.generate.batch_size, products)
+            scores = score(tagger, params, batches, prepared, "validation").result()
+            metrics |= {name: scores[name] for name in ("micro_f1", "macro_f1", "p_at_5")}
+        return metrics
+
+    return evaluate
+
+
+def _ahead(results: Iterator[Any]) -> Iterator[Any]:
+    """Downloads one result behind, so that the device always has the next to work on."""
+    before = None
+    for result in results:
+        if before is not None:
+            yield jax.device_get(before)
+        before = result
+    if before is not None:
+        yield jax.device_get(before)

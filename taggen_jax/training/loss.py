@@ -1,0 +1,39 @@
+"""Cross-entropy over the vocabulary, as sums and weights: divided once, by whoever reports or optimises."""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Sums = dict[str, Array]
+
+
+def cross_entropy(
+    logits_BTV: Array, target_BT: Array, weight_BT: Array, *, label_smoothing: float = 0.0, z_loss: float = 0.0
+) -> tuple[Array, Sums]:
+    """The objective summed over tokens, and the sums to report.
+
+    With smoothing s the target distribution is (1 - s) on the token and s / V on every word (Szegedy et al., 2016;
+    PyTorch's `label_smoothing`). z_loss adds z_loss * logsumexp**2 per token (Chowdhery et al., 2022), which keeps
+    the logits from drifting.
+
+    Args:
+      logits_BTV: float32.
+      target_BT: int32 token ids.
+      weight_BT: float32; 0 leaves a token out.
+
+    Returns:
+      The objective, a float32 scalar in nats, not divided; and {"loss": the objective, "nll": the plain negative
+      log-likelihood, "weight": the sum of weights}, to be divided by "weight".
+    """
+    normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
+    # A comparison fuses into the reduction and its gradient; a gather's gradient would be a scatter.
+    is_target_BTV = jnp.arange(logits_BTV.shape[-1])[None, None] == target_BT[:, :, None]
+    nll_BT = normaliser_BT - jnp.sum(jnp.where(is_target_BTV, logits_BTV, 0.0), axis=-1)
+    objective_BT = nll_BT
+    if label_smoothing:
+        uniform_BT = normaliser_BT - jnp.mean(logits_BTV, axis=-1)
+        objective_BT = (1.0 - label_smoothing) * nll_BT + label_smoothing * uniform_BT
+    if z_loss:
+        objective_BT = objective_BT + z_loss * jnp.square(normaliser_BT)
+    objective = jnp.sum(objective_BT * weight_BT)
+    return objective, {"loss": objective, "nll": jnp.sum(nll_BT * weight_BT), "weight": jnp.sum(weight_BT)}

@@ -1,0 +1,141 @@
+"""One training step, one evaluation step: pure functions from state and batch to state and sums."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from taggen_jax.models.family import Bundle
+from taggen_jax.training import optimizer as optimizers
+from taggen_jax.training.freeze import Flat, Partition
+from taggen_jax.training.loss import Sums, cross_entropy
+from taggen_jax.training.optimizer import OptimizerConfig
+
+State = dict[str, Any]
+Batch = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A run.
+
+    Attributes:
+      steps: optimizer steps in all.
+      accumulation: micro-batches per step; the gradients are summed, then divided once.
+      label_smoothing, z_loss: see `loss.cross_entropy`.
+      freeze: patterns of what does not train; see `freeze`.
+      seed: of initialisation and dropout.
+      eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between checkpoints;
+        0 means only at the end.
+      eval_products: validation products to tag and score in an evaluation, besides the loss over all of them.
+    """
+
+    steps: int = 1000
+    accumulation: int = 1
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    freeze: tuple[str, ...] = ()
+    seed: int = 0
+    eval_every: int = 0
+    eval_products: int = 0
+    save_every: int = 0
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.accumulation < 1:
+            raise ValueError(f"steps={self.steps} and accumulation={self.accumulation} must be at least 1")
+
+
+class Training:
+    """Builds the functions of a run. Nothing is compiled or allocated here.
+
+    Attributes:
+      init: key -> state, {"params": nested dict, "opt_state": optax's, "step": int32 scalar}.
+      step: (state, batch) -> (state, sums). Random keys are a function of (seed, step), so the state needs none.
+      eval_step: (params, batch) -> sums, without dropout.
+    """
+
+    def __init__(self, bundle: Bundle, partition: Partition, config: TrainConfig) -> None:
+        self.bundle, self.partition, self.config = bundle, partition, config
+        self.learning_rate = optimizers.schedule(config.optimizer, config.steps)
+        self.tx = optimizers.optimizer(config.optimizer, self.learning_rate)
+
+    def init(self, key: jax.Array) -> State:
+        return self.start(self.bundle.init(key))
+
+    def start(self, params: Any) -> State:
+        """The state at step 0 from given parameters."""
+        trainable, _ = self.partition.split(params)
+        return {"params": params, "opt_state": self.tx.init(trainable), "step": jnp.zeros((), jnp.int32)}
+
+    def step(self, state: State, batch: Batch) -> tuple[State, Sums]:
+        trainable, frozen = self.partition.split(state["params"])
+        key = jax.random.fold_in(jax.random.key(self.config.seed), state["step"])
+        gradients, sums = self._gradients(trainable, frozen, batch, key)
+        scale = 1.0 / jnp.maximum(sums["weight"], 1.0)
+        gradients = jax.tree.map(lambda g: g * scale, gradients)
+        updates, opt_state = self.tx.update(gradients, state["opt_state"], trainable)
+        params = self.partition.merge(optax.apply_updates(trainable, updates), frozen)  # type: ignore[arg-type]
+        sums["gradient_norm"] = optax.global_norm(gradients)
+        sums["learning_rate"] = jnp.asarray(self.learning_rate(state["step"]), jnp.float32)
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, sums
+
+    def eval_step(self, params: Any, batch: Batch) -> Sums:
+        return self._loss(params, batch, None)[1]
+
+    def _loss(self, params: Any, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, Sums]:
+        model = self.bundle.bind(params)
+        weight_BT = (batch["target"] != model.cfg.pad) * batch["weight"][:, None]
+        config = self.config
+        objective, sums = cross_entropy(
+            model.logits(batch, key),
+            batch["target"],
+            weight_BT,
+            label_smoothing=config.label_smoothing,
+            z_loss=config.z_loss,
+        )
+        return objective, {**sums, "examples": jnp.sum(batch["weight"])}
+
+    def _gradients(self, trainable: Flat, frozen: Flat, batch: Batch, key: jax.Array) -> tuple[Flat, Sums]:
+        """Gradients and sums, added up over micro-batches, not yet divided."""
+
+        def micro(batch: Batch, key: jax.Array) -> tuple[Flat, Sums]:
+            def objective(trainable: Flat) -> tuple[jax.Array, Sums]:
+                return self._loss(self.partition.merge(trainable, frozen), batch, key)
+
+            return jax.grad(objective, has_aux=True)(trainable)
+
+        count = self.config.accumulation
+        if count == 1:
+            return micro(batch, key)
+        # Rows are dealt out in turn, so that every device keeps a share of every micro-batch.
+        batches = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
+        keys = jax.random.split(key, count)
+        first = micro(jax.tree.map(lambda x: x[0], batches), keys[0])
+
+        def add(total: Any, xs: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, micro(*xs)), None
+
+        return jax.lax.scan(add, first, (jax.tree.map(lambda x: x[1:], batches), keys[1:]))[0]
+
+
+def jit_step(training: Training, shardings: Any, mesh: Mesh) -> Callable[[State, Batch], tuple[State, Sums]]:
+    """The compiled step; the state it is given is donated, and comes back with the same shardings."""
+    step = jax.jit(training.step, donate_argnums=0, out_shardings=(shardings, None))
+    return within(step, mesh)
+
+
+def within(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Calls `function` with `mesh` in context, which is how a model knows where its activations lie."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with jax.set_mesh(mesh):
+            return function(*args)
+
+    return call
