@@ -1,8 +1,10 @@
 """T5 mini (13.6 million parameters) on AE-110K's ten categories from random initialisation.
 
-AE-110K (the subset of ExtractGPT): 1,568 product titles of AliExpress with attribute values as tags, "Material: Metal".
+AE-110K (the subset of ExtractGPT): 1,568 product titles of AliExpress with attribute values as tags,
+"Material: Metal".
 
-Commands: taggen prepare --config=configs/ae110k_mini.py --train=AE110K/train.jsonl.gz --test=AE110K/test.jsonl.gz \\
+Commands: taggen prepare --config=configs/ae110k_mini.py --train=AE110K/train.jsonl.gz
+--test=AE110K/test.jsonl.gz \\
             --output=runs/ae110k/data
           taggen train --config=configs/ae110k_mini.py --data=runs/ae110k/data --workdir=runs/ae110k/mini
           taggen evaluate --workdir=runs/ae110k/mini --data=runs/ae110k/data --split=test
@@ -30,7 +32,13 @@ def get_config() -> ml_collections.ConfigDict:
             tokenizer=TokenizerConfig(vocab_size=4096),
             stream=StreamConfig(source_length=64, target_length=64, batch_size=32),
             model=T5Config(
-                vocab_size=8192, d_model=256, d_mlp=1024, n_heads=4, head_dim=64, encoder_layers=4, decoder_layers=4
+                vocab_size=8192,
+                d_model=256,
+                d_mlp=1024,
+                n_heads=4,
+                head_dim=64,
+                encoder_layers=4,
+                decoder_layers=4,
             ),
             train=TrainConfig(
                 steps=1000,

@@ -66,5 +66,7 @@ def show(workdir: pathlib.Path, prepared: Prepared) -> None:
         lines = [json.loads(line) for line in itertools.islice(file, SHOWN)]
     for line, row in zip(lines, prepared.source("test"), strict=False):
         text = row["text"] if len(row["text"]) < 100 else row["text"][:99] + "…"
-        tags = ", ".join(f"{tag} {score:.2f}" for tag, score in zip(line["tags"], line["scores"], strict=True))
+        tags = ", ".join(
+            f"{tag} {score:.2f}" for tag, score in zip(line["tags"], line["scores"], strict=True)
+        )
         print(f"\n{text}\n  tags: {tags}\n  gold: {', '.join(line['gold'])}")

@@ -28,10 +28,11 @@ def run(
     output: pathlib.Path | None = None,
     experiment: Experiment | None = None,
 ) -> dict[str, float]:
-    """Writes `metrics.json` and `predictions.jsonl` into `output` (by default the workdir), prints the table, returns the metrics.
+    """Writes metrics.json and predictions.jsonl into `output` (the workdir by default), prints the table.
 
     A line of predictions.jsonl: "id"; "tags", the answer, best first, with "scores", their inclusion
-    probabilities; "gold"; "candidates", the longer ranking that the measures at k look at, as [tag, score] pairs.
+    probabilities; "gold"; "candidates", the longer ranking that the measures at k look at, as [tag, score]
+    pairs.
 
     Raises:
       UserError: workdir or data are incomplete, or were not made for each other.
@@ -39,7 +40,9 @@ def run(
     experiment, tagger, params = open_workdir(workdir, experiment)
     prepared, output = Prepared(data), output or workdir
     if not len(prepared.source(split)):
-        raise UserError(f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows")
+        raise UserError(
+            f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
+        )
     evaluation = Evaluation(prepared.counts)
     with atomic_write(output / "predictions.jsonl") as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)

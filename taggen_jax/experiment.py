@@ -1,7 +1,7 @@
 """The whole configuration of an experiment: one field a room, each room's own dataclass.
 
-A file in `configs/` returns `config_dict(Experiment(...))`, so that every field has its default, can be overridden
-on the command line, and is checked on the way back in.
+A file in `configs/` returns `config_dict(Experiment(...))`, so that every field has its default, can be
+overridden on the command line, and is checked on the way back in.
 """
 
 import dataclasses
@@ -95,11 +95,13 @@ def load(path: str | os.PathLike[str]) -> Experiment:
     return parse(read_json(path, "the experiment's config"), str(path))
 
 
-def differences(before: Experiment, after: Experiment) -> list[str]:
-    """One line per field that differs: "train.seed: 0 -> 1"."""
+def differences(before: Any, after: Any) -> list[str]:
+    """One line per field in which two experiments (or two parts of one) differ: "train.seed: 0 -> 1"."""
     old, new = _flat(configs.to_dict(before)), _flat(configs.to_dict(after))
     names = sorted(old.keys() | new.keys())
-    return [f"{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in names if old.get(name) != new.get(name)]
+    return [
+        f"{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in names if old.get(name) != new.get(name)
+    ]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ import itertools
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,13 +47,16 @@ def run(
     paths = expand(input)
     experiment, tagger, params = open_workdir(workdir, experiment)
     waiting: collections.deque[Encoded] = collections.deque()
-    with Quarantine(output / "quarantine.jsonl") as quarantine, atomic_write(output / "predictions.jsonl") as file:
+    with (
+        Quarantine(output / "quarantine.jsonl") as quarantine,
+        atomic_write(output / "predictions.jsonl") as file,
+    ):
         products = read(paths, experiment.catalog, strict=strict, quarantine=quarantine)
         batches = _batches(encode(products, experiment, tagger.tokenizer), experiment, waiting)
         count = 0
         for _, tagged in counted(tagger.tag(params, batches), None, "generate", "products"):
             product = waiting.popleft()
-            line = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
+            line: dict[str, Any] = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
             if product.truncated:
                 line["truncated"] = True
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

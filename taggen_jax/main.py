@@ -42,7 +42,9 @@ VERBS = {
         takes=("input", "train", "validation", "test", "strict"),
         config="file",
     ),
-    "train": Verb("fine-tune or train a model; run again, it resumes", needs=("data", "workdir"), config="file"),
+    "train": Verb(
+        "fine-tune or train a model; run again, it resumes", needs=("data", "workdir"), config="file"
+    ),
     "evaluate": Verb(
         "tag a prepared split and measure the tags",
         needs=("workdir", "data"),
@@ -55,16 +57,21 @@ VERBS = {
         takes=("strict",),
         config="workdir",
     ),
-    "demo": Verb("the whole way on an embedded catalog, in about two minutes", takes=("workdir",), config="demo"),
+    "demo": Verb(
+        "the whole way on an embedded catalog, in about two minutes", takes=("workdir",), config="demo"
+    ),
 }
 
+FOLDERS = {"output", "data", "workdir"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
     "train": lambda to: flags.DEFINE_multi_string(
         "train", [], f"training files, where splits exist already{FILES}", flag_values=to
     ),
-    "validation": lambda to: flags.DEFINE_multi_string("validation", [], f"validation files{FILES}", flag_values=to),
+    "validation": lambda to: flags.DEFINE_multi_string(
+        "validation", [], f"validation files{FILES}", flag_values=to
+    ),
     "test": lambda to: flags.DEFINE_multi_string("test", [], f"test files{FILES}", flag_values=to),
     "output": lambda to: flags.DEFINE_string("output", "", "folder to write", flag_values=to),
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
@@ -89,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        status = _complain(f"{error.filename}: {error.strerror}; check the path, its permissions and the free space")
+        status = _complain(
+            f"{error.filename}: {error.strerror}; check the path, its permissions and the free space"
+        )
     sys.exit(status)
 
 
@@ -113,20 +122,25 @@ def _run(arguments: list[str]) -> int:
 def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
     """The keyword arguments of a program's `run`, from its flags."""
     verb, values = VERBS[name], _flags(name, rest)
-    extra = values([f"taggen {name}", *rest])[1:]
+    try:
+        extra = values([f"taggen {name}", *rest])[1:]
+    except (flags.Error, UserError):
+        raise
+    except Exception as error:  # a config file is the user's program: whatever it raises is theirs to mend
+        raise UserError(f"taggen {name}: --config: {type(error).__name__}: {error}") from error
     if extra:
         raise UserError(f"taggen {name}: unexpected argument {extra[0]!r}; flags are written --name=value")
     for needed in verb.needs:
         if not values[needed].value:
             raise UserError(f"taggen {name}: --{needed} is missing; see `taggen {name} --help`")
-    arguments = {flag: values[flag].value for flag in (*verb.needs, *verb.takes)}
-    for flag in ("output", "data", "workdir"):
-        if flag in arguments:
-            arguments[flag] = pathlib.Path(arguments[flag]) if arguments[flag] else None
+    arguments: dict[str, Any] = {flag: values[flag].value for flag in (*verb.needs, *verb.takes)}
+    for flag in FOLDERS & arguments.keys():
+        arguments[flag] = pathlib.Path(arguments[flag]) if arguments[flag] else None
     if verb.config:
         from taggen_jax import experiment  # imports jax: the help and a mistake should not wait for it
 
-        arguments["experiment"] = experiment.parse(values["config"].value)
+        settings: Any = values["config"].value
+        arguments["experiment"] = experiment.parse(settings)
     return arguments
 
 
@@ -137,7 +151,9 @@ def _flags(name: str, rest: list[str]) -> flags.FlagValues:
     if verb.config == "file":
         path = _given("config", rest)
         if not path:
-            raise UserError(f"taggen {name}: --config is missing; give a file such as --config=configs/demo.py")
+            raise UserError(
+                f"taggen {name}: --config is missing; give a file such as --config=configs/demo.py"
+            )
         if not os.path.isfile(path):
             raise UserError(f"{path}: no such config file; give one such as --config=configs/demo.py")
         config_flags.DEFINE_config_file("config", help_string="experiment", flag_values=values, sys_argv=rest)
@@ -154,8 +170,7 @@ def _default(verb: Verb, rest: list[str]) -> Any:
 
     if verb.config == "demo":
         return demo.experiment()
-    path = pathlib.Path(_given("workdir", rest) or ".") / "config.json"
-    return experiment.load(path)
+    return experiment.load(pathlib.Path(_given("workdir", rest)) / "config.json")
 
 
 def _given(flag: str, rest: Sequence[str]) -> str:
@@ -178,7 +193,9 @@ def _help(name: str) -> str:
     verb, values = VERBS[name], flags.FlagValues()
     for flag in (*verb.needs, *verb.takes):
         FLAGS[flag](values)
-    rows = [(f"--{flag}", values[flag].help + (" (required)" if flag in verb.needs else "")) for flag in values]
+    rows = [
+        (f"--{flag}", values[flag].help + (" (required)" if flag in verb.needs else "")) for flag in values
+    ]
     if verb.config == "file":
         rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
     if verb.config:

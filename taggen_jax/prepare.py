@@ -1,8 +1,8 @@
 """taggen prepare: from catalog files to checked, tokenised, split arrays.
 
-Two passes, both streamed. The first reads, cleans, drops repeats and splits, and leaves the cleaned products in a
-temporary file per split; the second, knowing the tags and the tokenizer, checks and writes the rows. The output
-folder appears whole, or not at all.
+Two passes, both streamed. The first reads, cleans, drops repeats and splits, and leaves the cleaned products
+in a temporary file per split; the second, knowing the tags and the tokenizer, checks and writes the rows.
+The output folder appears whole, or not at all.
 """
 
 import contextlib
@@ -78,7 +78,9 @@ class Spool:
         self.counts = dict.fromkeys(SPLITS, 0)
         self._paths = {split: folder / split for split in SPLITS}
         self._stack = contextlib.ExitStack()
-        self._files = {split: self._stack.enter_context(path.open("w")) for split, path in self._paths.items()}
+        self._files = {
+            split: self._stack.enter_context(path.open("w")) for split, path in self._paths.items()
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +108,7 @@ def _collect(
     quarantine_path: pathlib.Path,
     strict: bool,
 ) -> None:
-    """The first pass: read, clean, spell tags, drop repeats, split ("" as a split: by hash), and say what came of it."""
+    """The first pass: read, clean, spell tags, drop repeats, split (by hash where the split is "")."""
     clean, deduplicate = cleaner(experiment.clean), Deduplicator()
     with Quarantine(quarantine_path) as quarantine:
         for split, paths in sources.items():
@@ -127,7 +129,9 @@ def _collect(
 def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
     """The second pass: tags and tokenizer from the training products, rows from all, then the checks."""
     if not spool.counts["train"]:
-        raise UserError("the training split is empty: no good row came in, or the split's shares leave nothing for it")
+        raise UserError(
+            "the training split is empty: no good row came in, or the split's shares leave nothing for it"
+        )
     others = itertools.chain(spool.products("validation"), spool.products("test"))
     vocabulary = Vocabulary.from_products(spool.products("train"), others)
     vocabulary.save(folder / "vocabulary.json")
@@ -137,7 +141,9 @@ def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
     rows = {split: make(spool.products(split), tokenizer, vocabulary) for split in SPLITS}
     store.write(folder, rows)
     splits = {split: store.open_split(folder, split) for split in SPLITS}
-    findings = preflight.check(splits, tokenizer, vocabulary, experiment.stream.target_length, experiment.preflight)
+    findings = preflight.check(
+        splits, tokenizer, vocabulary, experiment.stream.target_length, experiment.preflight
+    )
     write_json(folder / "preflight.json", findings)
     experiments.save(experiment, folder / "config.json")
 

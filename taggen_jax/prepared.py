@@ -1,6 +1,7 @@
 """A prepared data folder: what `taggen prepare` leaves and every later program reads.
 
-A TFDS dataset in ArrayRecord files, with config.json, tokenizer/, vocabulary.json, quarantine.jsonl, preflight.json.
+A TFDS dataset in ArrayRecord files, and beside it config.json, tokenizer/, vocabulary.json, quarantine.jsonl
+and preflight.json.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import jax
 
+from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
@@ -23,12 +25,14 @@ class Prepared:
     """Opens the parts of a prepared folder when they are asked for.
 
     Attributes:
+      experiment: what it was prepared with.
       vocabulary: the catalog's tags.
       counts: how many training products have each tag; 0 for a tag seen only outside training.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
+        self.experiment = experiments.load(root / "config.json")
         self.vocabulary = Vocabulary.load(root / "vocabulary.json")
         self.counts = dict(zip(self.vocabulary.tags, self.vocabulary.counts, strict=True))
         self._splits: dict[str, Split] = {}

@@ -27,7 +27,7 @@ Generate = Callable[[Any, jax.Array], Beams]
 
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
-    """The compiled (params, source_BS) -> Beams: encode once, then search with cross keys and values per product."""
+    """The compiled (params, source_BS) -> Beams: encode once, then search."""
 
     @jax.jit
     def generate(params: Any, source_BS: jax.Array) -> Beams:
@@ -53,7 +53,9 @@ class Tagger:
       tokenizer: the one that the model was trained with.
     """
 
-    def __init__(self, bundle: Bundle, tokenizer: Tokenizer, mesh: Mesh, config: experiments.GenerateConfig) -> None:
+    def __init__(
+        self, bundle: Bundle, tokenizer: Tokenizer, mesh: Mesh, config: experiments.GenerateConfig
+    ) -> None:
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
         self._generate = generator(bundle, config.decode, mesh)
@@ -86,7 +88,9 @@ class Tagger:
                 yield int(row), answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
 
 
-def answer(tokenizer: Tokenizer, tokens_NT: np.ndarray, logprobs_N: np.ndarray, config: SelectConfig) -> Tagged:
+def answer(
+    tokenizer: Tokenizer, tokens_NT: np.ndarray, logprobs_N: np.ndarray, config: SelectConfig
+) -> Tagged:
     """Reads the hypotheses of one product, best first, and weighs their tags."""
     hypotheses = [
         (tokenizer.decode_tags(tokens), float(logprob))
@@ -112,11 +116,15 @@ def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tu
     bundle = family.build(experiment.model, experiment.compute)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
-    like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), bundle.shapes, shardings)
+    like = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), bundle.shapes, shardings
+    )
     checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)
     step = checkpoints.best_step()
     if step is None:
-        raise UserError(f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again")
+        raise UserError(
+            f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again"
+        )
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
     return experiment, Tagger(bundle, tokenizer, mesh, experiment.generate), params

@@ -1,5 +1,6 @@
 """taggen train: from prepared data to a workdir with checkpoints; run again, it goes on where it stopped."""
 
+import dataclasses
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
-from taggen_jax.data import store, stream
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import score
 from taggen_jax.experiment import Experiment
+from taggen_jax.interop import hf
 from taggen_jax.models import family
+from taggen_jax.models.family import Params
 from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs.checkpoints import Checkpoints
@@ -22,9 +24,11 @@ from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.tagger import Tagger
 from taggen_jax.training.freeze import partition
-from taggen_jax.training.state import create_state, restorable, state_shardings
+from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import Training, jit_step, within
 
+# Settings that a prepared folder was made with: with another value the model would read other text.
+OF_THE_DATA = ("text", "clean.", "tokenizer.", "tags.lower_case", "tags.synonyms", "tags.separator")
 MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
 
 
@@ -36,7 +40,9 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     """
     prepared, work, cfg = Prepared(data), Workdir(workdir), experiment.train
     mesh = make_mesh(experiment.mesh)
-    check_batch(experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation")
+    check_batch(
+        experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation"
+    )
     _adopt(experiment, prepared, work)
     bundle = family.build(experiment.model, experiment.compute)
     training = Training(bundle, partition(bundle.shapes, bundle.axes, cfg.freeze), cfg)
@@ -71,12 +77,23 @@ def report(training: Training, first: int) -> str:
     """What trains, what is frozen, and where the run begins."""
     trainable, frozen = jax.eval_shape(training.partition.split, training.bundle.shapes)
     trains, stays = (sum(leaf.size for leaf in half.values()) for half in (trainable, frozen))
-    begin = f"resumed at step {first}" if first else "from random initialisation"
+    pretrained = training.config.pretrained
+    begin = f"from {pretrained}" if pretrained else "from random initialisation"
+    begin = f"resumed at step {first}" if first else begin
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
 
 
 def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
     """Makes the workdir self-contained, or checks that it belongs to this experiment and this data."""
+    unlike = [
+        line
+        for line in experiments.differences(prepared.experiment, experiment)
+        if line.startswith(OF_THE_DATA)
+    ]
+    if unlike:
+        raise UserError(
+            f"{prepared.root}: prepared with another config ({'; '.join(unlike)}); prepare it anew"
+        )
     size = prepared.tokenizer(experiment.tags.separator).size
     if experiment.model.vocab_size < size:
         raise UserError(
@@ -99,27 +116,45 @@ def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
             "restore these settings to resume, or give a new workdir"
         )
     if Vocabulary.load(work.vocabulary) != prepared.vocabulary:
-        raise UserError(f"{work.root}: begun with other data than {prepared.root}; give that data, or a new workdir")
+        raise UserError(
+            f"{work.root}: begun with other data than {prepared.root}; give that data, or a new workdir"
+        )
     experiments.save(experiment, work.config)
 
 
 def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
     """The state to start from, the steps it has behind it, and the log's open sums."""
     first = checkpoints.latest_step()
+    if first is None and training.config.pretrained:
+        return adopt_params(training, mesh, _pretrained(training)), 0, {}
     if first is None:
         return create_state(training, mesh), 0, {}
     state, position, meta = checkpoints.restore(first, restorable(training, mesh))
     return state, position["batch"], meta["window"]
 
 
+def _pretrained(training: Training) -> Params:
+    """The weights of the Hugging Face folder that the run starts from."""
+    folder = training.config.pretrained
+    config, params = hf.load(folder)
+    wanted = training.bundle.config
+    free = {"dropout": wanted.dropout}  # how to train, not what the weights mean
+    if dataclasses.replace(config, **free) != wanted:
+        lines = experiments.differences(wanted, dataclasses.replace(config, **free))
+        raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
+    return params
+
+
 def _evaluations(
     experiment: Experiment, prepared: Prepared, training: Training, mesh: Mesh
 ) -> Callable[[Any], dict[str, float]]:
-    """params -> the metrics of validation: the loss over all of it, tag scores over the first `eval_products`."""
+    """params -> metrics of validation: the loss over all of it, tag scores over the first products."""
     eval_step = within(jax.jit(training.eval_step), mesh)
     rows = len(prepared.source("validation"))
     if not rows:
-        raise UserError(f"{prepared.root}: the validation split is empty; raise split.validation or add rows to it")
+        raise UserError(
+            f"{prepared.root}: the validation split is empty; raise split.validation or add rows to it"
+        )
     products = min(experiment.train.eval_products, rows)
     tagger = Tagger(training.bundle, prepared.tokenizer(experiment.tags.separator), mesh, experiment.generate)
 
@@ -131,7 +166,9 @@ def _evaluations(
                 total[name] = total.get(name, 0.0) + float(value)
         metrics = means(total)
         if products:
-            batches = prepared.eval_batches(experiment, "validation", experiment.generate.batch_size, products)
+            batches = prepared.eval_batches(
+                experiment, "validation", experiment.generate.batch_size, products
+            )
             scores = score(tagger, params, batches, prepared, "validation").result()
             metrics |= {name: scores[name] for name in ("micro_f1", "macro_f1", "p_at_5")}
         return metrics

@@ -23,6 +23,15 @@ hypothesis.settings.register_profile("laws", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("laws")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one test compiles, the others load, those of the other worker too; the next run begins afresh."""
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    jax.config.update("jax_compilation_cache_dir", str(run / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """The folder of real catalogs, or a skip where it is absent."""

@@ -4,7 +4,8 @@
     python tools/bench_train.py --peer=PATH/hf_train.py        beside another trainer, in turns
 
 A peer is a script that takes --size --batch --src --tgt --dtype --dropout and prints a JSON line with
-examples_per_s.median. Ours and the peer's run in turns, each in its own process, and the ratio is that of medians.
+examples_per_s.median. Ours and the peer's run in turns, each in its own process, and the ratio is that of
+medians.
 """
 
 import argparse
@@ -18,13 +19,29 @@ import time
 from typing import Any
 
 SIZES = {  # as T5 v1.1: gated, untied
-    "mini": {"vocab_size": 8192, "d_model": 256, "d_mlp": 1024, "n_heads": 4, "encoder_layers": 4, "decoder_layers": 4},
-    "small": {"vocab_size": 32128, "d_model": 512, "d_mlp": 1024, "n_heads": 6, "encoder_layers": 8, "decoder_layers": 8},
+    "mini": {
+        "vocab_size": 8192,
+        "d_model": 256,
+        "d_mlp": 1024,
+        "n_heads": 4,
+        "encoder_layers": 4,
+        "decoder_layers": 4,
+    },
+    "small": {
+        "vocab_size": 32128,
+        "d_model": 512,
+        "d_mlp": 1024,
+        "n_heads": 6,
+        "encoder_layers": 8,
+        "decoder_layers": 8,
+    },
 }
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", choices=sorted(SIZES), default="mini")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--source", type=int, default=128, help="source length")
@@ -58,7 +75,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     state, step = create_state(training, mesh), jit_step(training, state_shardings(training, mesh), mesh)
     rng = np.random.default_rng(0)
     shapes = {"source": (args.batch, args.source), "target": (args.batch, args.target)}
-    batch = {name: rng.integers(2, model.vocab_size, shape).astype(np.int32) for name, shape in shapes.items()}
+    batch = {
+        name: rng.integers(2, model.vocab_size, shape).astype(np.int32) for name, shape in shapes.items()
+    }
     batch = put_batch(batch | {"weight": np.ones(args.batch, np.float32)}, mesh)
     seconds, losses = [], []
     for _ in range(args.repeats + 2):  # two to warm up
@@ -81,15 +100,28 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def in_turns(args: argparse.Namespace) -> dict[str, Any]:
     """Ours and the peer's, in turns, each run in a fresh process."""
-    common = [f"--size={args.size}", f"--batch={args.batch}", f"--dtype={args.dtype}", f"--dropout={args.dropout}"]
-    ours = [sys.executable, os.path.abspath(__file__), *common, f"--source={args.source}", f"--target={args.target}"]
+    common = [
+        f"--size={args.size}",
+        f"--batch={args.batch}",
+        f"--dtype={args.dtype}",
+        f"--dropout={args.dropout}",
+    ]
+    ours = [
+        sys.executable,
+        os.path.abspath(__file__),
+        *common,
+        f"--source={args.source}",
+        f"--target={args.target}",
+    ]
     peers = [sys.executable, args.peer, *common, f"--src={args.source}", f"--tgt={args.target}"]
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
     for _ in range(args.rounds):
         for name, command in (("ours", ours), ("peer", peers)):
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             runs[name].append(json.loads(printed.splitlines()[-1]))
-    rate = {name: statistics.median(run["examples_per_s"]["median"] for run in of) for name, of in runs.items()}
+    rate = {
+        name: statistics.median(run["examples_per_s"]["median"] for run in of) for name, of in runs.items()
+    }
     return {"examples_per_s": rate, "ratio": rate["ours"] / rate["peer"], "runs": runs}
 
 

@@ -79,12 +79,13 @@ def cleaner(config: CleanConfig) -> Callable[[Product], Product]:
     return clean
 
 
-_LAYOUT = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]")  # control characters that separate
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters
-    "\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # zero width, directions
-    "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of characters, invisible tags
+_LAYOUT = r"\x0b\x0c\x1c-\x1f\x85"  # control characters that separate
+_INVISIBLE = (
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters
+    r"\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # zero width, directions
+    r"\ud800-\udfff\U000e0000-\U000e007f"  # halves of characters, invisible tags
 )
+_CONTROL = re.compile(rf"[{_LAYOUT}{_INVISIBLE}\u200c\u200d]")
 _JOINER = re.compile(
     "(?<![\u0590-\u1cff])"  # not behind a letter that it may join or keep apart,
     "(?:\u200c|\u200d(?!(?<=[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]\u200d)"  # nor between
@@ -98,13 +99,21 @@ _URL = re.compile(
 
 
 def _drop_control_characters(text: str) -> str:
-    if text.isascii() and text.isprintable():
+    if not _CONTROL.search(text):
         return text
-    return _JOINER.sub("", _INVISIBLE.sub("", _LAYOUT.sub(" ", text)))
+    return _JOINER.sub("", re.sub(f"[{_INVISIBLE}]", "", re.sub(f"[{_LAYOUT}]", " ", text)))
 
 
 def _usual_width(text: str) -> str:
+    if text.isascii():
+        return text
     return _NARROW_OR_WIDE.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+
+
+def _drop_urls(text: str) -> str:
+    if "://" not in text and "www." not in text.lower():  # most texts: the pattern is the slowest of all
+        return text
+    return _URL.sub(" ", text)
 
 
 _STEPS: dict[str, Callable[[str], str]] = {
@@ -113,7 +122,7 @@ _STEPS: dict[str, Callable[[str], str]] = {
     "entities": html.unescape,
     "nfkc": lambda text: unicodedata.normalize("NFKC", text),
     "width": _usual_width,
-    "urls": lambda text: _URL.sub(" ", text),
+    "urls": _drop_urls,
     "segment_chinese": segment_chinese,
     "stop_words": drop_stop_words,
     "lower_case": str.lower,

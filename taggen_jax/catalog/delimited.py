@@ -10,7 +10,6 @@ quoting, its first line alone is given out as bad, and parsing starts again on t
 
 import collections
 import io
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ import pyarrow.csv
 from taggen_jax.catalog.rows import BadRow, Row, check_columns, decode, open_text
 from taggen_jax.errors import UserError
 
-_BLOCK = 4 * 1024 * 1024  # bytes that pyarrow parses at once; a row longer than two blocks is a bad one
+_BLOCK = 1024 * 1024  # bytes that pyarrow parses at once; a row longer than two blocks is a bad one
 _HEADER_LINES = 100  # a column's name may hold line breaks, but a quote must end somewhere
 Cells = Mapping[str, str] | BadRow
 
@@ -35,7 +34,7 @@ class _OpenQuote(Exception):
 def delimited_rows(
     path: str | os.PathLike[str], delimiter: str, wanted: set[str], required: tuple[str, ...]
 ) -> Iterator[Row]:
-    """The rows below the header, as dicts of the `wanted` columns; every cell a string, "" when empty.
+    r"""The rows below the header, as dicts of the `wanted` columns; every cell a string, "" when empty.
 
     A line break in a quoted cell comes as "\n", however the file spells it.
 
@@ -204,7 +203,7 @@ class _Tape(io.RawIOBase):
 
     def peek(self, count: int) -> bytes:
         """The next `count` lines as they stand, or fewer at the end of the file."""
-        return b"".join(itertools.islice(self._lines, count))
+        return b"".join(self._lines[i] for i in range(min(count, len(self._lines))))
 
     def take(self, count: int) -> tuple[int, bytes]:
         """Takes `count` lines off: the number of the first, and their bytes without the last line break."""

@@ -16,19 +16,17 @@ sub sup time tt u var wbr"""
 _HIDDEN_TAGS, _BLOCK_TAGS = frozenset(_HIDDEN.split()), frozenset(_BLOCK.split())
 
 # A "<" that begins no tag, comment or declaration. The parser, as its standard asks, takes "<M" in "S<M<L"
-# for a tag and drops all behind it. One letter needs more than a name to be a tag, Word's have a prefix; what
-# hides its content hides the rest of the text if it is never closed, and is then a word: "needs <script> tags".
-_NAMES = f"{_BLOCK} {_INLINE}".split()
+# for a tag and drops all behind it. One letter needs more than a name to be a tag; Word's have a prefix.
+_NAMES = f"{_HIDDEN} {_BLOCK} {_INLINE}".split()
 _NO_MARKUP = re.compile(
     rf"""<(?! /? (?: (?:{"|".join(name for name in _NAMES if len(name) > 1)}) (?:[\s/>]|$)
                    | [{"".join(name for name in _NAMES if len(name) == 1)}] [\s/>]
                    | (?:o|w|v|m|st1):[a-z0-9]+ [\s/>] )
-            | ({"|".join(_HIDDEN.split())}) [\s/>] .*? </\1
-            | /(?:{"|".join(_HIDDEN.split())}) [\s/>]
-            | !-- .*? --> | !doctype\s | !\[ | \?xml )""",
-    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+            | !-- | !doctype\s | !\[ | \?xml )""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_HIDING = re.compile(rf"<({_HIDDEN.replace(' ', '|')}|!--)", re.IGNORECASE)
+_HIDING_END = re.compile(rf"</({_HIDDEN.replace(' ', '|')})|-->", re.IGNORECASE)
 
 
 def html_to_text(html: str) -> str:
@@ -39,11 +37,20 @@ def html_to_text(html: str) -> str:
     """
     if "<" not in html:
         return html
-    html = _CDATA.sub(r"\1", html)
-    escaped = _NO_MARKUP.sub("&lt;", html.replace("&", "&amp;"))
+    if "<![CDATA[" in html:
+        html = html.replace("<![CDATA[", "").replace("]]>", "")
+    escaped = _NO_MARKUP.sub("&lt;", _show_unclosed(html.replace("&", "&amp;")))
     if "<" not in escaped:
         return html
     return "".join(_texts(LexborHTMLParser(escaped).root))
+
+
+def _show_unclosed(html: str) -> str:
+    """What hides its content but is never closed would hide the rest: a word ("needs <script> tags")."""
+    ends = {(match[1] or "!--").lower(): match.start() for match in _HIDING_END.finditer(html)}
+    return _HIDING.sub(
+        lambda match: match[0] if ends.get(match[1].lower(), -1) > match.start() else f"&lt;{match[1]}", html
+    )
 
 
 def _texts(root: LexborNode | None) -> list[str]:

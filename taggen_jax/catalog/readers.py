@@ -1,6 +1,7 @@
 """Catalog files in, products out, streamed; bad rows go to the quarantine."""
 
 import dataclasses
+import functools
 import glob
 import hashlib
 import json
@@ -49,7 +50,7 @@ class CatalogConfig:
         if not self.id or not self.title:
             raise ValueError("id and title must name a column each")
 
-    @property
+    @functools.cached_property
     def columns(self) -> dict[str, str]:
         """The column of every field that has one."""
         fields = (field.name for field in dataclasses.fields(Product))
@@ -147,8 +148,14 @@ def _refuse_duplicate(product: Product, seen: set[bytes]) -> None:
 
 def _written(row: Row) -> bytes:
     """A row of a Parquet file, whose bytes nobody could read, as JSON of the columns that were asked for."""
-    return json.dumps(row.values, ensure_ascii=False, default=_plain).encode(errors="backslashreplace")
+    return json.dumps(_plain(row.values), ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def _plain(value: object) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | None) else str(value)

@@ -14,6 +14,13 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
+
+
 class BadRow(Exception):
     """A row for the quarantine. The message is "slug: detail", the slug one of a short, stable list."""
 
@@ -89,7 +96,7 @@ def decode(raw: bytes) -> str:
 def parse_json(text: str, what: str) -> object:
     """A JSON value, of the standard's JSON only (no NaN). Raises BadRow that says where `what` is broken."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         raise BadRow(f"broken_json: {what}: {error}") from None
 
@@ -108,7 +115,3 @@ def json_type(value: object) -> str:
     """How a value's type is called in JSON, with its article."""
     names = {bool: "a boolean", dict: "an object", list: "a list", str: "a string", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

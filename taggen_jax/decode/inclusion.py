@@ -50,12 +50,13 @@ class Tagged:
 def select(hypotheses: Sequence[tuple[Sequence[str], float]], config: SelectConfig) -> Tagged:
     """Weighs the hypotheses of one product by their probability and adds up the weights tag by tag.
 
-    The beam's hypotheses stand for all: their probabilities are renormalised to sum to 1, and a tag's score is the
-    probability that a tag set drawn from them holds it (a marginal under the beam's posterior). Ties keep the order of
-    the best hypothesis.
+    The beam's hypotheses stand for all: their probabilities are renormalised to sum to 1, and a tag's score
+    is the probability that a tag set drawn from them holds it (a marginal under the beam's posterior). Ties
+    keep the order of the best hypothesis.
 
     Args:
-      hypotheses: (tags, log-probability of the whole output in nats), best first, at least one of them finite.
+      hypotheses: (tags, log-probability of the whole output in nats), best first, at least one of them
+        finite.
       config: which tags are answered.
     """
     top = max(logprob for _, logprob in hypotheses)

@@ -121,7 +121,9 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
         return [folder / SINGLE]
     if (folder / INDEX).exists():
         index = read_json(folder / INDEX, "the list of weight files")
-        return [folder / name for name in sorted(set(index["weight_map"].values()))]
+        if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+            raise UserError(f"{folder / INDEX}: no mapping 'weight_map' in it; copy the folder anew")
+        return [folder / str(name) for name in sorted(set(index["weight_map"].values()))]
     pickled = sorted(
         path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt")
     )

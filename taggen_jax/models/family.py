@@ -7,8 +7,8 @@ A family is a configuration class and an NNX module with the protocol
   step(token_BW, cache, cross, t) -> logits_BWV, cache
   logits(batch, key=None) -> logits_BTV
 
-Search, training, conversion and export know only this. Adding a family means one model file, one table of names
-and one line in FAMILIES.
+Search, training, conversion and export know only this. Adding a family means one model file, one table of
+names and one line in FAMILIES.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,12 +33,14 @@ class Bundle(NamedTuple):
     """A model taken apart.
 
     Attributes:
+      config: the architecture.
       shapes: nested dict of `jax.ShapeDtypeStruct`, the parameters' shapes without their values.
       axes: the same tree with a tuple of logical axis names per parameter ("layers" first where stacked).
       init: key -> parameters, a nested dict of float32 arrays.
       bind: parameters -> the model, with weights cast to the compute type; call it inside `jax.jit`.
     """
 
+    config: ModelConfig
     shapes: Params
     axes: Params
     init: Callable[[jax.Array], Params]
@@ -67,8 +69,10 @@ def build(config: ModelConfig, compute: ComputeConfig) -> Bundle:
 
     shapes = nnx.to_pure_dict(abstract)
     named = nnx.to_pure_dict(nnx.map_state(lambda _, variable: _Axes(variable.axes), abstract))
-    axes = jax.tree.map(lambda shape, names: ("layers",) * (len(shape.shape) - len(names)) + tuple(names), shapes, named)
-    return Bundle(shapes, axes, init, bind)
+    axes = jax.tree.map(
+        lambda shape, names: ("layers",) * (len(shape.shape) - len(names)) + tuple(names), shapes, named
+    )
+    return Bundle(config, shapes, axes, init, bind)
 
 
 class _Axes(tuple[str, ...]):

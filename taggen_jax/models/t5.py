@@ -1,11 +1,12 @@
 """T5 (Raffel et al., 2020; v1.1: Shazeer, 2020): the family's configuration, modules and protocol.
 
 Pre-norm residual blocks, RMS norms without bias, unscaled attention with a learned bias per relative-position
-bucket and head, shared by all layers of a stack. v1.0 has a ReLU MLP and ties the head to the embedding; v1.1 has
-a gated GELU and a head of its own.
+bucket and head, shared by all layers of a stack. v1.0 has a ReLU MLP and ties the head to the embedding;
+v1.1 has a gated GELU and a head of its own.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -74,13 +75,25 @@ class Attention(nnx.Module):
         self.out = weight(rngs, (H, K, D), ("heads", "head_dim", "embed"), (H * K) ** -0.5)
 
     def keys_and_values(self, x_BSD: Array) -> tuple[Array, Array]:
-        return jnp.einsum("BSD,DHK->BSHK", x_BSD, self.key[...]), jnp.einsum("BSD,DHK->BSHK", x_BSD, self.value[...])
+        return split_heads(x_BSD, self.key[...]), split_heads(x_BSD, self.value[...])
 
     def __call__(
         self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, rate: float, key: Array | None = None
     ) -> Array:
-        q_BTHK = jnp.einsum("BTD,DHK->BTHK", x_BTD, self.query[...])
-        return jnp.einsum("BTHK,HKD->BTD", layers.attend(q_BTHK, *kv, bias, rate, key), self.out[...])
+        q_BTHK = split_heads(x_BTD, self.query[...])
+        return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key), self.out[...])
+
+
+def split_heads(x_BTD: Array, w_DHK: Array) -> Array:
+    """[B, T, D] -> [B, T, H, K]: one matrix product."""
+    D, H, K = w_DHK.shape
+    return layers.linear(x_BTD, w_DHK.reshape(D, H * K)).reshape(*x_BTD.shape[:-1], H, K)
+
+
+def join_heads(x_BTHK: Array, w_HKD: Array) -> Array:
+    """[B, T, H, K] -> [B, T, D]: one matrix product."""
+    H, K, D = w_HKD.shape
+    return layers.linear(x_BTHK.reshape(*x_BTHK.shape[:-2], H * K), w_HKD.reshape(H * K, D))
 
 
 class Mlp(nnx.Module):
@@ -93,10 +106,10 @@ class Mlp(nnx.Module):
         self.down = weight(rngs, (F, D), ("mlp", "embed"), F**-0.5)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
-        hidden = ACTIVATIONS[self.cfg.activation](x @ self.up[...])
+        hidden = ACTIVATIONS[self.cfg.activation](layers.linear(x, self.up[...]))
         if self.cfg.gated:
-            hidden = hidden * (x @ self.linear[...])
-        return dropout(hidden, self.cfg.dropout, key) @ self.down[...]
+            hidden = hidden * layers.linear(x, self.linear[...])
+        return layers.linear(dropout(hidden, self.cfg.dropout, key), self.down[...])
 
 
 class EncoderBlock(nnx.Module):
@@ -122,7 +135,9 @@ class DecoderBlock(nnx.Module):
         self.cross_norm, self.cross = norm(cfg), Attention(cfg, rngs)
         self.mlp_norm, self.mlp = norm(cfg), Mlp(cfg, rngs)
 
-    def __call__(self, x_BTD: Array, memory_BSD: Array, bias: Array, cross_bias: Array, key: Array | None) -> Array:
+    def __call__(
+        self, x_BTD: Array, memory_BSD: Array, bias: Array, cross_bias: Array, key: Array | None
+    ) -> Array:
         rate, epsilon = self.cfg.dropout, self.cfg.norm_epsilon
         k_probs, k_attention, k_cross_probs, k_cross, k_hidden, k_mlp = keys(key, 6)
         y_BTD = rms_norm(x_BTD, self.attention_norm[...], epsilon)
@@ -135,24 +150,26 @@ class DecoderBlock(nnx.Module):
         return x_BTD + dropout(y_BTD, rate, k_mlp)
 
     def step(self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array) -> tuple[Array, Any]:
-        """One token for each beam. cache: k, v [B, W, T, H, K]; cross: k, v [B, S, H, K] and its bias [B, S]."""
+        """One token a beam. cache: k, v [B, W, T, H, K]; cross: k, v [B, S, H, K] and its bias [B, S]."""
         epsilon = self.cfg.norm_epsilon
         y_BWD = rms_norm(x_BWD, self.attention_norm[...], epsilon)
-        q_BWHK = jnp.einsum("BWD,DHK->BWHK", y_BWD, self.attention.query[...])
-        cache = tuple(
-            jax.lax.dynamic_update_index_in_dim(old, new, t, axis=2)
-            for old, new in zip(cache, self.attention.keys_and_values(y_BWD), strict=True)
+        q_BWHK = split_heads(y_BWD, self.attention.query[...])
+        new = self.attention.keys_and_values(y_BWD)
+        k_BWTHK, v_BWTHK = (
+            jax.lax.dynamic_update_index_in_dim(x_BWTHK, x_BWHK, t, axis=2)
+            for x_BWTHK, x_BWHK in zip(cache, new, strict=True)
         )
-        y_BWHK = attend_cached(q_BWHK, *cache, bias_HT)
-        x_BWD = x_BWD + jnp.einsum("BWHK,HKD->BWD", y_BWHK, self.attention.out[...])
+        y_BWHK = attend_cached(q_BWHK, k_BWTHK, v_BWTHK, bias_HT)
+        x_BWD = x_BWD + join_heads(y_BWHK, self.attention.out[...])
         y_BWD = rms_norm(x_BWD, self.cross_norm[...], epsilon)
-        cross_k, cross_v, cross_bias_BS = cross  # the beams stand where target positions do: one attention serves all
+        cross_k, cross_v, cross_bias_BS = cross
+        # The beams stand where target positions do in training: one attention serves all beams of a product.
         x_BWD = x_BWD + self.cross(y_BWD, (cross_k, cross_v), cross_bias_BS[:, None, None, :], 0.0)
-        return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), cache
+        return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), (k_BWTHK, v_BWTHK)
 
 
 def attend_cached(q_BWHK: Array, k_BWTHK: Array, v_BWTHK: Array, bias_HT: Array) -> Array:
-    """Each beam attends to its own cache; unwritten positions are masked by the bias. Returns [B, W, H, K]."""
+    """Each beam attends to its own cache, [B, W, H, K]; the bias masks positions not yet written."""
     logits_BWHT = jnp.einsum("BWHK,BWTHK->BWHT", q_BWHK, k_BWTHK, preferred_element_type=jnp.float32)
     probs_BWHT = jax.nn.softmax(logits_BWHT + bias_HT[None, None]).astype(v_BWTHK.dtype)
     return jnp.einsum("BWHT,BWTHK->BWHK", probs_BWHT, v_BWTHK)
@@ -165,14 +182,18 @@ def norm(cfg: T5Config) -> nnx.Param:
 class Stack(nnx.Module):
     """The blocks of an encoder or a decoder, their shared position table and the norm at their end."""
 
-    def __init__(self, block: type[nnx.Module], count: int, cfg: T5Config, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, block: Callable[[T5Config, nnx.Rngs], nnx.Module], count: int, cfg: T5Config, rngs: nnx.Rngs
+    ) -> None:
         self.blocks = layers.stacked(lambda rngs: block(cfg, rngs), count, rngs)
-        self.position = weight(rngs, (cfg.position_buckets, cfg.n_heads), ("buckets", "heads"), cfg.d_model**-0.5)
+        self.position = weight(
+            rngs, (cfg.position_buckets, cfg.n_heads), ("buckets", "heads"), cfg.d_model**-0.5
+        )
         self.norm = norm(cfg)
 
 
 class T5(nnx.Module):
-    """The protocol of a family, for T5. Segments are int32: 0 is padding, 1, 2, .. the products packed in a row."""
+    """The protocol of a family. Segments are int32: 0 is padding, 1, 2, .. the products packed in a row."""
 
     def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         V, D = cfg.vocab_size, cfg.d_model
@@ -203,8 +224,8 @@ class T5(nnx.Module):
     def logits(self, batch: Batch, key: Array | None = None) -> Array:
         """Teacher-forced float32 logits_BTV for batch["source"] and batch["target"], both int32 and padded.
 
-        The target is shifted right here. `source_segments` and `target_segments` say which product of a packed row
-        a token belongs to; without them a row is one product. Dropout only when a key is given.
+        The target is shifted right here. `source_segments` and `target_segments` say which product of a
+        packed row a token belongs to; without them a row is one product. Dropout only when a key is given.
         """
         source_BS, target_BT = batch["source"], batch["target"]
         source_segments = batch.get("source_segments", (source_BS != self.cfg.pad).astype(jnp.int32))
@@ -220,7 +241,10 @@ class T5(nnx.Module):
         inputs_BT = shift_right(target_BT, target_segments, self.cfg.start)
         x_BTD = dropout(self.embedding[...][inputs_BT], self.cfg.dropout, k_embedding)
         x_BTD, _ = layers.scan_layers(
-            lambda x, block_and_key: (block_and_key[0](x, memory_BSD, bias, cross_bias, block_and_key[1]), None),
+            lambda x, block_and_key: (
+                block_and_key[0](x, memory_BSD, bias, cross_bias, block_and_key[1]),
+                None,
+            ),
             x_BTD,
             (self.decoder.blocks, self._layer_keys(k_layers, self.cfg.decoder_layers)),
             self.compute.remat,
@@ -244,7 +268,7 @@ class T5(nnx.Module):
         return (empty, empty), (cross_k, cross_v, cross_bias_BS)
 
     def step(self, token_BW: Array, cache: Any, cross: Any, t: Array) -> tuple[Array, Any]:
-        """Float32 logits_BWV of the token after `token_BW`, which stands at position t; and the updated cache."""
+        """Float32 logits_BWV of the token after `token_BW`, which stands at position t; the updated cache."""
         cross_k, cross_v, cross_bias_BS = cross
         T = cache[0].shape[3]
         bias_HT = self._position_bias(self.decoder, t[None], T, bidirectional=False)[:, 0]
@@ -262,10 +286,12 @@ class T5(nnx.Module):
         return None if key is None else jax.random.split(key, count)
 
     def _position_bias(self, stack: Stack, query_Q: Array, length: int, bidirectional: bool) -> Array:
-        """bias_HQS, float32: the learned bias of every key position 0..length-1 for the given query positions."""
+        """bias_HQS, float32: the learned bias of key positions 0..length-1 for the given query positions."""
         offset_QS = jnp.arange(length)[None, :] - query_Q[:, None]
         cfg = self.cfg
-        bucket_QS = layers.relative_bucket(offset_QS, cfg.position_buckets, cfg.position_max_distance, bidirectional)
+        bucket_QS = layers.relative_bucket(
+            offset_QS, cfg.position_buckets, cfg.position_max_distance, bidirectional
+        )
         return jnp.moveaxis(stack.position[...][bucket_QS], -1, 0).astype(jnp.float32)
 
     def _head(self, x: Array, key: Array | None = None) -> Array:
@@ -273,7 +299,7 @@ class T5(nnx.Module):
         if self.cfg.tied_head:
             x = x * self.cfg.d_model**-0.5
             return jnp.einsum("...D,VD->...V", x, self.embedding[...], preferred_element_type=jnp.float32)
-        return jnp.einsum("...D,DV->...V", x, self.head[...], preferred_element_type=jnp.float32)
+        return layers.linear(x, self.head[...], jnp.float32)
 
 
 def shift_right(target_BT: Array, segments_BT: Array, start: int) -> Array:

@@ -31,7 +31,9 @@ class MeshConfig:
     def __post_init__(self) -> None:
         sizes = (self.data, self.fsdp, self.tensor)
         if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-            raise ValueError(f"data, fsdp, tensor = {sizes}: at least 1 each, and at most one -1 (all that are left)")
+            raise ValueError(
+                f"data, fsdp, tensor = {sizes}: at least 1 each, and at most one -1 (all that are left)"
+            )
 
 
 def make_mesh(config: MeshConfig, devices: list[Any] | None = None) -> Mesh:
@@ -45,8 +47,8 @@ def make_mesh(config: MeshConfig, devices: list[Any] | None = None) -> Mesh:
     known = -int(np.prod(sizes)) if -1 in sizes else int(np.prod(sizes))
     if len(devices) % known or (-1 not in sizes and known != len(devices)):
         raise UserError(
-            f"mesh: data={config.data} x fsdp={config.fsdp} x tensor={config.tensor} does not fit {len(devices)} "
-            "device(s); set one axis to -1, or make the product equal to the number of devices"
+            f"mesh: data={config.data} x fsdp={config.fsdp} x tensor={config.tensor} does not fit "
+            f"{len(devices)} device(s); set one axis to -1, or make the product equal to their number"
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
     # Auto: the compiler propagates shardings from the arguments. Under Explicit axes the models would have to
@@ -60,8 +62,13 @@ def param_shardings(shapes: Any, axes: Any, mesh: Mesh, table: Mapping[str, str]
 
     def sharding(shape: Any, names: tuple[str, ...]) -> NamedSharding:
         targets = [table.get(name) for name in names]
-        fits = [target and size % mesh.shape[target] == 0 for target, size in zip(targets, shape.shape, strict=True)]
-        return NamedSharding(mesh, PartitionSpec(*(t if ok else None for t, ok in zip(targets, fits, strict=True))))
+        fits = [
+            target and size % mesh.shape[target] == 0
+            for target, size in zip(targets, shape.shape, strict=True)
+        ]
+        return NamedSharding(
+            mesh, PartitionSpec(*(t if ok else None for t, ok in zip(targets, fits, strict=True)))
+        )
 
     return jax.tree.map(sharding, shapes, axes)
 
@@ -71,7 +78,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's rows [B / processes, ...] of each array, as global arrays [B, ...] cut along the batch."""
+    """This process's rows [B / processes, ..] of each array, as global arrays [B, ..] cut along the batch."""
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
     return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 

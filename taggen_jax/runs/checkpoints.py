@@ -124,7 +124,7 @@ class Checkpoints:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{self._folder}: the checkpoint of step {self._saving} could not be written ({reason}); "
-                "make room, then run the same command again: it resumes at the checkpoint before"
+                "mend that, then run the same command again: it resumes at the checkpoint before"
             ) from error
 
     def close(self) -> None:

@@ -7,9 +7,9 @@ A pattern is a path or the beginning of one, each part a glob; after a stacked m
   "*/blocks/*/mlp"          the MLPs of every layer
   "encoder"                 the whole encoder
 
-Only what trains is differentiated and given to optax, so a frozen leaf has no gradient, no optimizer state and no
-weight decay, and cannot move. Both halves are flat dicts from path to array; a stacked leaf of which some layers
-are frozen appears in both, each with its own layers.
+Only what trains is differentiated and given to optax, so a frozen leaf has no gradient, no optimizer state
+and no weight decay, and cannot move. Both halves are flat dicts from path to array; a stacked leaf of which
+some layers are frozen appears in both, each with its own layers.
 """
 
 import fnmatch
@@ -28,7 +28,8 @@ Flat = dict[str, jax.Array]
 
 
 class Partition(NamedTuple):
-    """For every path: whether its layers are frozen, one bool per layer (a single one for an unstacked leaf)."""
+    """For every path: whether its layers are frozen, one bool a layer (a single one for an unstacked
+    leaf)."""
 
     frozen: Mapping[str, tuple[bool, ...]]
 
@@ -81,7 +82,9 @@ def partition(shapes: Params, axes: Params, patterns: Sequence[str]) -> Partitio
         stacked = flat_axes[path][0] == "layers"
         flags = []
         for layer in range(leaf.shape[0] if stacked else 1):
-            matching = [pattern for pattern in patterns if _matches(pattern, path, layer if stacked else None)]
+            matching = [
+                pattern for pattern in patterns if _matches(pattern, path, layer if stacked else None)
+            ]
             for pattern in matching:
                 hits[pattern] += 1
             flags.append(bool(matching))
@@ -89,7 +92,8 @@ def partition(shapes: Params, axes: Params, patterns: Sequence[str]) -> Partitio
     for pattern, count in hits.items():
         if not count:
             raise UserError(
-                f"train.freeze: {pattern!r} matches no parameter; paths look like {', '.join(sorted(frozen)[:4])}, "
+                f"train.freeze: {pattern!r} matches no parameter; paths look like "
+                f"{', '.join(sorted(frozen)[:4])}, "
                 "and layers are named after 'blocks', as in 'encoder/blocks/0-3'"
             )
     if all(all(flags) for flags in frozen.values()):

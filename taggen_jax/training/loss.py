@@ -8,13 +8,18 @@ Sums = dict[str, Array]
 
 
 def cross_entropy(
-    logits_BTV: Array, target_BT: Array, weight_BT: Array, *, label_smoothing: float = 0.0, z_loss: float = 0.0
+    logits_BTV: Array,
+    target_BT: Array,
+    weight_BT: Array,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> tuple[Array, Sums]:
     """The objective summed over tokens, and the sums to report.
 
-    With smoothing s the target distribution is (1 - s) on the token and s / V on every word (Szegedy et al., 2016;
-    PyTorch's `label_smoothing`). z_loss adds z_loss * logsumexp**2 per token (Chowdhery et al., 2022), which keeps
-    the logits from drifting.
+    With smoothing s the target distribution is (1 - s) on the token and s / V on every word (Szegedy et al.,
+    2016; PyTorch's `label_smoothing`). z_loss adds z_loss * logsumexp**2 per token (Chowdhery et al., 2022),
+    which keeps the logits from drifting.
 
     Args:
       logits_BTV: float32.
@@ -22,8 +27,8 @@ def cross_entropy(
       weight_BT: float32; 0 leaves a token out.
 
     Returns:
-      The objective, a float32 scalar in nats, not divided; and {"loss": the objective, "nll": the plain negative
-      log-likelihood, "weight": the sum of weights}, to be divided by "weight".
+      The objective, a float32 scalar in nats, not divided; and {"loss": the objective, "nll": the plain
+      negative log-likelihood, "weight": the sum of weights}, to be divided by "weight".
     """
     normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
     # A comparison fuses into the reduction and its gradient; a gather's gradient would be a scatter.

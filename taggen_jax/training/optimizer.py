@@ -15,8 +15,8 @@ class OptimizerConfig:
 
     Attributes:
       learning_rate: the peak, after warm-up.
-      schedule: how it goes on after `warmup_steps` of linear warm-up: to `final_fraction` of the peak by the last
-        step ("cosine", "linear"), not at all ("constant"), or as 1/sqrt(step) ("rsqrt").
+      schedule: how it goes on after `warmup_steps` of linear warm-up: to `final_fraction` of the peak by the
+        last step ("cosine", "linear"), not at all ("constant"), or as 1/sqrt(step) ("rsqrt").
       momentum: of SGD; b1, b2 and epsilon are AdamW's.
       weight_decay: decoupled; matrices only, not norms, position tables or biases.
       clip_norm: the gradient's largest global norm; 0 does not clip.

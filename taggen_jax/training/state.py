@@ -17,7 +17,7 @@ def abstract_state(training: Training) -> State:
 
 
 def state_shardings(training: Training, mesh: Mesh) -> State:
-    """Parameters by their logical axes; an optimizer moment lies where its parameter does; the rest everywhere."""
+    """Parameters by their logical axes, optimizer moments where their parameters are, the rest everywhere."""
     bundle, abstract = training.bundle, abstract_state(training)
     everywhere = replicated(mesh)
     trainable = jax.eval_shape(lambda params: training.partition.split(params)[0], bundle.shapes)
@@ -43,6 +43,13 @@ def create_state(training: Training, mesh: Mesh) -> State:
     """A fresh state, every array made in its place; the values do not depend on the mesh."""
     shardings = state_shardings(training, mesh)
     return jax.jit(training.init, out_shardings=shardings)(jax.random.key(training.config.seed))
+
+
+def adopt_params(training: Training, mesh: Mesh, params: Any) -> State:
+    """The state at step 0 from given parameters (numpy arrays, say), every array put in its place."""
+    shardings = state_shardings(training, mesh)
+    placed = jax.device_put(params, shardings["params"])
+    return jax.jit(training.start, donate_argnums=0, out_shardings=shardings)(placed)
 
 
 def restorable(training: Training, mesh: Mesh) -> State:

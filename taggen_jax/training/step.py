@@ -29,9 +29,10 @@ class TrainConfig:
       accumulation: micro-batches per step; the gradients are summed, then divided once.
       label_smoothing, z_loss: see `loss.cross_entropy`.
       freeze: patterns of what does not train; see `freeze`.
+      pretrained: Hugging Face folder whose weights the run starts from; "" starts from random ones.
       seed: of initialisation and dropout.
-      eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between checkpoints;
-        0 means only at the end.
+      eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between
+        checkpoints; 0 means only at the end.
       eval_products: validation products to tag and score in an evaluation, besides the loss over all of them.
     """
 
@@ -40,6 +41,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     freeze: tuple[str, ...] = ()
+    pretrained: str = ""
     seed: int = 0
     eval_every: int = 0
     eval_products: int = 0
@@ -56,7 +58,8 @@ class Training:
 
     Attributes:
       init: key -> state, {"params": nested dict, "opt_state": optax's, "step": int32 scalar}.
-      step: (state, batch) -> (state, sums). Random keys are a function of (seed, step), so the state needs none.
+      step: (state, batch) -> (state, sums). Random keys are a function of (seed, step), so the state needs
+        none.
       eval_step: (params, batch) -> sums, without dropout.
     """
 
@@ -80,8 +83,8 @@ class Training:
         scale = 1.0 / jnp.maximum(sums["weight"], 1.0)
         gradients = jax.tree.map(lambda g: g * scale, gradients)
         updates, opt_state = self.tx.update(gradients, state["opt_state"], trainable)
-        params = self.partition.merge(optax.apply_updates(trainable, updates), frozen)  # type: ignore[arg-type]
-        sums["gradient_norm"] = optax.global_norm(gradients)
+        params = self.partition.merge(optax.apply_updates(trainable, updates), frozen)
+        sums["gradient_norm"] = optax.tree.norm(gradients)
         sums["learning_rate"] = jnp.asarray(self.learning_rate(state["step"]), jnp.float32)
         return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, sums
 

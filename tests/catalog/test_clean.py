@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from taggen_jax.catalog import words
 from taggen_jax.catalog.clean import CleanConfig, cleaner
 from taggen_jax.catalog.product import Product
 
@@ -139,6 +140,7 @@ def test_only_texts_are_cleaned_and_the_argument_stays():
         (only(control_characters=True), "\ufeffa\u200bb\x00c\xadd\x0be\tf\u202eg", "abcd e\tfg"),
         (only(nfkc=True), "① ﬁ ㎏ Ｈ ｶﾞ", "1 fi kg H ガ"),
         (only(width=True), "① ﬁ ㎏ Ｈ！\u3000ｶﾞﾗｽ ￥", "① ﬁ ㎏ H! ガラス ¥"),
+        (only(urls=True), "<http://x.com/a> <b>x.com</b>", "  <b>x.com</b>"),
         (
             only(urls=True),
             "see http://x.com/a?b=c&d=1. 详见https://x.cn/p谢谢 WWW.X.COM, end",
@@ -171,6 +173,7 @@ def test_a_step_alone(config, text, expected):
         "100% <wool>",
         "<",
         "<!wow",
+        "finds <script> tags and <!-- comments in pages",
         "5 <= 6 && 7 >= 2",
         "👨‍👩‍👧 🏳️‍🌈",
         "می‌خواهم",
@@ -235,9 +238,16 @@ def test_deeply_nested_pages_do_not_overflow():
     assert cleaned("<b>" * 5000 + "x" + "<td><table>" * 2000 + "y") == "x y"
 
 
-def test_segmenting_leaves_no_file_and_no_log(tmp_path, monkeypatch, capfd):
-    from taggen_jax.catalog import words
+@pytest.mark.parametrize(
+    "text", ["支持最多的颜色", "还带有内建的浏览器", "新款T恤 wi-fi 保温杯500ml", "研究生命起源"]
+)
+def test_a_word_alone_is_cut_as_in_its_sentence(text):
+    once = words.segment_chinese(text)
+    assert once != text and words.segment_chinese(once) == once
+    assert once.replace(" ", "") == text.replace(" ", "")
 
+
+def test_segmenting_leaves_no_file_and_no_log(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     words._cutter.cache_clear()
     assert cleaned("不锈钢保温杯", ON) == "不锈钢 保温杯"

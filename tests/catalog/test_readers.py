@@ -1,5 +1,6 @@
 """The laws of reading: every good row is a product, every bad row is in the quarantine with its line."""
 
+import datetime
 import gzip
 import json
 import pathlib
@@ -51,7 +52,7 @@ def bad_json() -> dict[str, list[bytes]]:
         ],
         "missing_title": [as_json(id="m", title=None), as_json(id="m", title=" \u3000")],
         "invalid_utf8": [as_json(id="u", title="caf\xe9").decode().encode("latin-1", "replace")],
-        "missing_id": [as_json(id=None), as_json(id="")],
+        "missing_id": [as_json(id=None), as_json(id=" ")],
         "duplicate_id": [as_json(), as_json(title="another")],
         "invalid_unicode": [b'{"id": "s", "title": "\\ud83d half"}'],
     }
@@ -223,21 +224,29 @@ def test_parquet_of_many_shapes(tmp_path):
     """Maps, structs, dictionaries, large and view strings, numbers for ids, NaN for nothing."""
     columns = {
         "id": pa.array([1.5, float("nan")]),
+        "language": pa.array([None, datetime.date(2026, 1, 2)]),
         "title": pa.array(["a", "b"]).dictionary_encode(),
-        "attributes": pa.array([[("k", "v"), ("n", None)], None], pa.map_(pa.string(), pa.string())),
+        "attributes": pa.array([[("k", "v"), ("n", None)], [("é", "v")]], pa.map_(pa.string(), pa.string())),
         "tags": pa.array([["x"], []], pa.large_list(pa.dictionary(pa.int8(), pa.large_string()))),
         "description": pa.array(["d", None], pa.string_view()),
         "image": pa.array([b"\xff", b""]),
     }
     pa.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    columns["id"] = pa.array(["2", "3"])
+    columns["id"], columns["language"] = pa.array(["2", "3"]), pa.array(["en", None])
     columns["attributes"] = pa.array([{"k": "v", "n": None}, {"k": None, "n": 2}])
     pa.parquet.write_table(pa.table(columns), tmp_path / "b.parquet")
     products, rows = read_all(tmp_path / "a.parquet", tmp_path / "b.parquet")
     first = Product(id="1.5", title="a", attributes={"k": "v"}, tags=("x",), description="d")
-    assert products[0] == first and products[1].attributes == {"k": "v"}
+    assert products[0] == first and products[1].attributes == {"k": "v"} and products[1].language == "en"
     assert products[2] == Product(id="3", title="b", attributes={"n": "2"})
-    raw = {"id": float("nan"), "title": "b", "attributes": None, "tags": [], "description": None}
+    raw = {
+        "id": float("nan"),
+        "language": "2026-01-02",
+        "title": "b",
+        "attributes": {"é": "v"},
+        "tags": [],
+        "description": None,
+    }
     assert [row["line"] for row in rows] == [2]
     assert str(json.loads(rows[0]["raw"])) == str(raw)
 
@@ -292,6 +301,16 @@ def test_empty_files_hold_no_rows(tmp_path):
     nothing = pa.array([], pa.string())
     pa.parquet.write_table(pa.table({"id": nothing, "title": nothing}), tmp_path / "a.parquet")
     assert read_all(*paths, tmp_path / "a.parquet") == ([], [])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_is_no_text(end, tmp_path):
+    lines = {"a.jsonl": [b'{"id": "1", "title": "t"}'], "b.csv": [b'"id",title', b"2,t"]}
+    contents = {name: b"\xef\xbb\xbf" + end.join(line) for name, line in lines.items()}
+    contents |= {"c.csv.gz": gzip.compress(contents["b.csv"].replace(b"2", b"3"))}
+    paths = [write(tmp_path / name, content) for name, content in contents.items()]
+    products, rows = read_all(*paths)
+    assert [product.id for product in products] == ["1", "2", "3"] and rows == []
 
 
 def test_products_come_before_the_file_is_read_to_its_end(tmp_path, monkeypatch):

@@ -176,6 +176,9 @@ def test_a_missing_shard_is_named(variant, make_model, tmp_path):
     shard.unlink()
     with pytest.raises(UserError, match=shard.name):
         hf.load(tmp_path)
+    (tmp_path / hf.INDEX).write_text("{}")
+    with pytest.raises(UserError, match="weight_map"):
+        hf.load(tmp_path)
 
 
 SMALL = T5Config(vocab_size=8, d_model=4, d_mlp=4, n_heads=1, head_dim=4, encoder_layers=1, decoder_layers=1)

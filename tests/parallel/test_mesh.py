@@ -22,7 +22,10 @@ def test_a_mesh_that_does_not_fit_is_refused(sizes):
 
 def test_weights_follow_the_table_and_stay_whole_where_the_mesh_does_not_divide():
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-    shapes = {"up": jax.ShapeDtypeStruct((3, 8, 6), "float32"), "odd": jax.ShapeDtypeStruct((7, 4), "float32")}
+    shapes = {
+        "up": jax.ShapeDtypeStruct((3, 8, 6), "float32"),
+        "odd": jax.ShapeDtypeStruct((7, 4), "float32"),
+    }
     axes = {"up": ("layers", "embed", "mlp"), "odd": ("vocab", "embed")}
     specs = {name: sharding.spec for name, sharding in param_shardings(shapes, axes, mesh).items()}
     assert specs == {"up": PartitionSpec(None, "fsdp", "tensor"), "odd": PartitionSpec(None, "fsdp")}

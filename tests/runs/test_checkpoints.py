@@ -192,10 +192,10 @@ def test_a_failed_save_surfaces_and_harms_no_other(tmp_path: pathlib.Path) -> No
     )
     again = Checkpoints(tmp_path, CONFIG, writing=True)
     assert again.latest_step() == 1
-    again.save(2, state, {}, {})
+    again.save(3, state, {}, {})
     again.close()
-    assert {path.name for path in tmp_path.iterdir()} == {"1", "2"}
-    assert_equal(again.restore(2, state)[0], state)
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "3"}
+    assert_equal(again.restore(3, state)[0], state)
 
 
 def test_another_model_s_checkpoint_is_refused_by_name(saved: Any) -> None:

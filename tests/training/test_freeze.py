@@ -24,8 +24,14 @@ AXES = {
     ("patterns", "trains"),
     [
         ((), {"embedding": 3, "encoder/blocks/mlp/up": 5, "encoder/norm": 2, "decoder/blocks/mlp/up": 2}),
-        (("encoder/blocks/0-3", "embedding"), {"encoder/blocks/mlp/up": 1, "encoder/norm": 2, "decoder/blocks/mlp/up": 2}),
-        (("encoder/blocks/1", "encoder/blocks/3"), {"embedding": 3, "encoder/blocks/mlp/up": 3, "encoder/norm": 2, "decoder/blocks/mlp/up": 2}),
+        (
+            ("encoder/blocks/0-3", "embedding"),
+            {"encoder/blocks/mlp/up": 1, "encoder/norm": 2, "decoder/blocks/mlp/up": 2},
+        ),
+        (
+            ("encoder/blocks/1", "encoder/blocks/3"),
+            {"embedding": 3, "encoder/blocks/mlp/up": 3, "encoder/norm": 2, "decoder/blocks/mlp/up": 2},
+        ),
         (("*/blocks/*/mlp", "embedding"), {"encoder/norm": 2}),
         (("encoder",), {"embedding": 3, "decoder/blocks/mlp/up": 2}),
     ],

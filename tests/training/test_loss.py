@@ -17,7 +17,10 @@ WEIGHT = (RNG.random((3, 5)) < 0.7).astype(np.float32)
 def test_value_and_gradient_equal_pytorchs(smoothing):
     logits = torch.tensor(LOGITS, requires_grad=True)
     each = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), torch.tensor(TARGET).long().flatten(), reduction="none", label_smoothing=smoothing
+        logits.flatten(0, 1),
+        torch.tensor(TARGET).long().flatten(),
+        reduction="none",
+        label_smoothing=smoothing,
     )
     expected = (each * torch.tensor(WEIGHT).flatten()).sum()
     expected.backward()

@@ -17,7 +17,14 @@ from taggen_jax.training.state import abstract_state, create_state, state_shardi
 from taggen_jax.training.step import TrainConfig, Training, jit_step
 
 MODEL = T5Config(
-    vocab_size=64, d_model=16, d_mlp=32, n_heads=2, head_dim=8, encoder_layers=2, decoder_layers=1, dropout=0.1
+    vocab_size=64,
+    d_model=16,
+    d_mlp=32,
+    n_heads=2,
+    head_dim=8,
+    encoder_layers=2,
+    decoder_layers=1,
+    dropout=0.1,
 )
 RNG = np.random.default_rng(0)
 BATCH = {
@@ -31,7 +38,9 @@ FREEZE = ("encoder/blocks/0", "embedding")
 def training(freeze=(), dropout=0.1, **settings):
     bundle = family.build(dataclasses.replace(MODEL, dropout=dropout), ComputeConfig())
     settings = {"steps": 10, "optimizer": OptimizerConfig(warmup_steps=2, weight_decay=0.1)} | settings
-    return Training(bundle, partition(bundle.shapes, bundle.axes, freeze), TrainConfig(freeze=freeze, **settings))
+    return Training(
+        bundle, partition(bundle.shapes, bundle.axes, freeze), TrainConfig(freeze=freeze, **settings)
+    )
 
 
 def run(training, steps=5, mesh=None, batch=BATCH):
@@ -64,11 +73,15 @@ def test_frozen_leaves_carry_no_optimizer_state():
     state = abstract_state(training(FREEZE))
     sizes = [leaf.size for leaf in jax.tree.leaves(state["opt_state"])]
     trainable, _ = jax.eval_shape(training(FREEZE).partition.split, state["params"])
-    assert sum(sizes) <= 2 * sum(leaf.size for leaf in trainable.values()) + 8  # two moments and some counters
+    assert (
+        sum(sizes) <= 2 * sum(leaf.size for leaf in trainable.values()) + 8
+    )  # two moments and some counters
 
 
 def test_accumulation_equals_one_large_batch():
-    for a, b in zip(run(training(dropout=0.0))[2], run(training(dropout=0.0, accumulation=4))[2], strict=True):
+    for a, b in zip(
+        run(training(dropout=0.0))[2], run(training(dropout=0.0, accumulation=4))[2], strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
