@@ -1,6 +1,5 @@
 """taggen demo: the whole way on the embedded catalog, from rows to tags with scores."""
 
-import itertools
 import json
 import pathlib
 import time
@@ -38,8 +37,7 @@ def experiment() -> Experiment:
             dropout=0.0,
         ),
         train=TrainConfig(
-            steps=800,
-            eval_every=400,
+            steps=400,
             optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=100),
         ),
         generate=GenerateConfig(batch_size=64, decode=DecodeConfig(max_length=40)),
@@ -61,10 +59,11 @@ def run(experiment: Experiment, workdir: pathlib.Path | None = None) -> None:
 
 
 def show(workdir: pathlib.Path, prepared: Prepared) -> None:
-    """Prints some held-out products with the tags written for them."""
-    with (workdir / "predictions.jsonl").open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in itertools.islice(file, SHOWN)]
-    for line, row in zip(lines, prepared.source("test"), strict=False):
+    """Prints some held-out products, spread over the split, with the tags written for them."""
+    lines = (workdir / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    source = prepared.source("test")
+    for index in range(0, len(source), -(-len(source) // SHOWN)):
+        line, row = json.loads(lines[index]), source[index]
         text = row["text"] if len(row["text"]) < 100 else row["text"][:99] + "…"
         tags = ", ".join(
             f"{tag} {score:.2f}" for tag, score in zip(line["tags"], line["scores"], strict=True)

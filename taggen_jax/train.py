@@ -138,9 +138,9 @@ def _pretrained(training: Training) -> Params:
     folder = training.config.pretrained
     config, params = hf.load(folder)
     wanted = training.bundle.config
-    free = {"dropout": wanted.dropout}  # how to train, not what the weights mean
-    if dataclasses.replace(config, **free) != wanted:
-        lines = experiments.differences(wanted, dataclasses.replace(config, **free))
+    config = dataclasses.replace(config, dropout=wanted.dropout)  # how to train, not what the weights mean
+    if config != wanted:
+        lines = experiments.differences(wanted, config)
         raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
     return params
 
