@@ -18,7 +18,6 @@ from taggen_jax.data.tokenizer import TokenizerConfig
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.experiment import Experiment, GenerateConfig, config_dict
 from taggen_jax.models.t5 import T5Config
-from taggen_jax.runs.checkpoints import CheckpointConfig
 from taggen_jax.training.optimizer import OptimizerConfig
 from taggen_jax.training.step import TrainConfig
 
@@ -46,7 +45,6 @@ def get_config() -> ml_collections.ConfigDict:
                 eval_products=512,
                 optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=150, weight_decay=0.01),
             ),
-            checkpoints=CheckpointConfig(metric="micro_f1", mode="max"),
             generate=GenerateConfig(batch_size=64, decode=DecodeConfig(beams=4, n_best=4, max_length=32)),
         )
     )

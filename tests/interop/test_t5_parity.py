@@ -113,7 +113,7 @@ SEARCHES = {
         ),
     ],
 }
-SEEDS = 20  # 6 searches of 20 models: 120 cases, 480 products
+SEEDS = 40  # 6 searches of 40 models: 240 cases, 960 products
 
 
 def test_searches_agree(variant, make_model, tmp_path):
