@@ -40,7 +40,7 @@ RANKED = 10  # more than any measure at k needs
 
 
 def load(folder: pathlib.Path, split: str, limit: int) -> list[Product]:
-    """The split's first `limit` products, all when it is 0; without the rows that `taggen prepare` leaves out."""
+    """The split's first `limit` products (0: all), without the bad rows that `taggen prepare` leaves out."""
     paths = expand([str(folder / f"{split}.jsonl.gz")])
     with (
         tempfile.TemporaryDirectory() as scratch,
