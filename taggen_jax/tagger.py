@@ -36,8 +36,9 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
         memory_BSD = model.encode(source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
 
-        def step(token_BW: jax.Array, cache: Any, t: jax.Array) -> tuple[jax.Array, Any]:
-            return model.step(token_BW, cache, cross, t)
+        def step(token_BW: jax.Array, cache: Any, t: jax.Array, ancestry: jax.Array) -> tuple[jax.Array, Any]:
+            hidden_BWD, cache = model.step(token_BW, cache, cross, t, ancestry)
+            return model.unembed(hidden_BWD), cache
 
         cfg = model.cfg
         batch = source_BS.shape[0]

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 
 from taggen_jax.decode.topk import top_k
 
-Cache = TypeVar("Cache")  # any tree of arrays [L, B, W, ...]
-Step = Callable[[jax.Array, Cache, jax.Array], tuple[jax.Array, Cache]]  # token_BW, t; logits_BWV
+Cache = TypeVar("Cache")  # the model's own business
+Step = Callable[[jax.Array, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]  # see `beam_search`
 NEVER = -jnp.inf  # the score of a hypothesis that does not exist
 
 
@@ -76,6 +76,7 @@ class _Paths(NamedTuple):
 class _State(NamedTuple):
     t: jax.Array  # int32: how many tokens the live paths have
     token_BW: jax.Array  # the last token of the live paths
+    ancestry_BWT: jax.Array  # int32, the beam that computed each position of the live paths
     live_BW: jax.Array  # sums of log-probabilities, descending
     live: _Paths
     done_BW: jax.Array  # normalised scores, descending; NEVER where there is none yet
@@ -89,10 +90,11 @@ def beam_search(
     """Searches the best outputs of `batch` products. Call it inside `jax.jit`.
 
     Args:
-      step: the t-th call gets the last token of every beam (bos at t = 0), the cache and t (int32 scalar),
-        and returns the logits of the next token [B, W, V] with the cache. V must be at least 2.
-      cache: a tree of arrays laid out [L, B, W, ...], any L: the beams are reordered along axis 2 after every
-        step. What is the same for all beams of a product (cross-attention) belongs into `step` itself.
+      step: (token_BW, cache, t, ancestry_BWT) -> (logits_BWV, cache). The t-th call gets the last token of
+        every beam (bos at t = 0) and returns the logits of the next one; V must be at least 2. Beams change
+        places between the steps, and the cache does not follow: what beam w remembers of position s <= t was
+        written by beam ancestry[b, w, s] of that step.
+      cache: what `step` remembers.
       batch: B. Products do not influence each other: rows may be added as padding.
       bos: the token every output starts from; not part of the output.
       eos: the token that ends an output; not sought before `config.min_length`.
@@ -108,7 +110,7 @@ def beam_search(
 
     def advance(carry: tuple[_State, Cache]) -> tuple[_State, Cache]:
         state, cache = carry
-        logits_BWV, cache = step(state.token_BW, cache, state.t)
+        logits_BWV, cache = step(state.token_BW, cache, state.t, state.ancestry_BWT)
         beam_BC, token_BC, logprob_BC, sum_BC = _candidates(logits_BWV, state, eos, config)
         paths = _extend(_pick(state.live, beam_BC), token_BC, logprob_BC, state.t)
         done_BW, done = _finish(state, sum_BC, token_BC, paths, eos, config)
@@ -116,13 +118,14 @@ def beam_search(
         state = _State(
             t=state.t + 1,
             token_BW=_take(token_BC, rank_BW),
+            ancestry_BWT=_inherit(state.ancestry_BWT, _take(beam_BC, rank_BW), state.t),
             live_BW=live_BW,
             live=_pick(paths, rank_BW),
             done_BW=done_BW,
             done=done,
             open_B=state.open_B & _may_improve(live_BW[:, 0], done_BW, state.t + 1, config),
         )
-        return state, _reorder(cache, _take(beam_BC, rank_BW))
+        return state, cache
 
     start = _start(batch, bos, pad, config)
     state, _ = jax.lax.while_loop(unfinished, advance, (start, cache))
@@ -137,6 +140,7 @@ def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
     return _State(
         t=jnp.int32(0),
         token_BW=jnp.full(shape_BW, bos, jnp.int32),
+        ancestry_BWT=_own_slots(shape_BWT),
         live_BW=none_BW.at[:, 0].set(0.0),  # all beams start alike: only the first counts
         live=empty,
         done_BW=none_BW,
@@ -202,15 +206,20 @@ def _pick(paths: _Paths, index_BX: jax.Array) -> _Paths:
     return jax.tree.map(lambda x_BWT: _take(x_BWT, index_BX), paths)
 
 
-def _take(x: jax.Array, index_BX: jax.Array, axis: int = 1) -> jax.Array:
-    """x[.., b, index[b, i], ..] with the beams of `x` along `axis`, the batch just before."""
-    index = index_BX.reshape(*[1] * (axis - 1), *index_BX.shape, *[1] * (x.ndim - axis - 1))
-    return jnp.take_along_axis(x, index, axis=axis, mode="promise_in_bounds")  # ranks: no need to check
+def _take(x: jax.Array, index_BX: jax.Array) -> jax.Array:
+    """x[b, index[b, i], ..]."""
+    index = index_BX.reshape(*index_BX.shape, *[1] * (x.ndim - 2))
+    return jnp.take_along_axis(x, index, axis=1, mode="promise_in_bounds")  # ranks: no need to check
 
 
-def _reorder(cache: Cache, parent_BW: jax.Array) -> Cache:
-    """Gives every beam the cache of the beam that it continues."""
-    return jax.tree.map(lambda x_LBW: _take(x_LBW, parent_BW, axis=2), cache)
+def _inherit(ancestry_BWT: jax.Array, parent_BW: jax.Array, t: jax.Array) -> jax.Array:
+    """Every beam takes over its parent's history up to t; what comes after, it will compute itself."""
+    past = jnp.arange(ancestry_BWT.shape[-1]) <= t
+    return jnp.where(past[None, None], _take(ancestry_BWT, parent_BW), _own_slots(ancestry_BWT.shape))
+
+
+def _own_slots(shape_BWT: tuple[int, ...]) -> jax.Array:
+    return jax.lax.broadcasted_iota(jnp.int32, shape_BWT, 1)
 
 
 def _best(state: _State, eos: int, n_best: int) -> Beams:

@@ -1,14 +1,7 @@
 """The registry of families, and the seam between modules that declare and functions that run.
 
-A family is a configuration class and an NNX module with the protocol
-
-  encode(source_BS, segments_BS, key=None) -> memory_BSD
-  start(memory_BSD, segments_BS, beams=, length=) -> cache, cross
-  step(token_BW, cache, cross, t) -> logits_BWV, cache
-  logits(batch, key=None) -> logits_BTV
-
-Search, training, conversion and export know only this. Adding a family means one model file, one table of
-names and one line in FAMILIES.
+A family is a configuration class and a `protocol.EncoderDecoder`. Adding one means one model file, one table
+of names and one line in FAMILIES.
 """
 
 from collections.abc import Callable, Mapping

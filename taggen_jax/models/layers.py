@@ -128,6 +128,16 @@ def keys(key: Array | None, count: int) -> Any:
     return [None] * count if key is None else jax.random.split(key, count)
 
 
+def layer_keys(key: Array | None, count: int) -> Array | None:
+    """A key for every layer, to scan over; None, without leaves, when there is no dropout."""
+    return None if key is None else jax.random.split(key, count)
+
+
+def rows(w: Array, index_A: Array | None, axis: int = 0) -> Array:
+    """The rows of a table along `axis` that are asked for; all of them where none are named."""
+    return w if index_A is None else jnp.take(w, index_A, axis=axis)
+
+
 def rms_norm(x: Array, scale_D: Array, epsilon: float) -> Array:
     """Root mean square layer norm (Zhang and Sennrich, 2019), computed in float32."""
     x32 = x.astype(jnp.float32)
@@ -138,6 +148,25 @@ def rms_norm(x: Array, scale_D: Array, epsilon: float) -> Array:
 def segment_mask(query_BQ: Array, key_BS: Array) -> Array:
     """mask_BQS: a query may see the keys of its own segment. 0 is padding, which nobody sees."""
     return (query_BQ[:, :, None] == key_BS[:, None, :]) & (key_BS[:, None, :] > 0)
+
+
+def segment_positions(segments_BS: Array) -> Array:
+    """int32 position_BS of every token within its own segment: 0, 1, .. and anew where a segment begins."""
+    index_BS = jnp.broadcast_to(jnp.arange(segments_BS.shape[1], dtype=jnp.int32), segments_BS.shape)
+    begins_BS = segments_BS != jnp.pad(segments_BS, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+    return index_BS - jax.lax.cummax(jnp.where(begins_BS, index_BS, 0), axis=1)
+
+
+def shift_right(target_BT: Array, segments_BT: Array, start: int) -> Array:
+    """Decoder inputs: each token sees the one before it; the first of every segment sees `start`."""
+    shifted = jnp.pad(target_BT, ((0, 0), (1, 0)))[:, :-1]
+    first = segments_BT != jnp.pad(segments_BT, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
+    return jnp.where(first, start, shifted)
+
+
+def mask_bias(mask_BQS: Array) -> Array:
+    """Additive float32 bias [B, 1, Q, S] of a mask: 0 where a query may look, MASKED where not."""
+    return jnp.where(mask_BQS, 0.0, MASKED)[:, None]
 
 
 def causal_mask(T: int) -> Array:
@@ -160,6 +189,45 @@ def attend(
     logits_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
     probs_BHTS = jax.nn.softmax(logits_BHTS + bias_bHTS).astype(v_BSHK.dtype)
     return jnp.einsum("BHTS,BSHK->BTHK", dropout(probs_BHTS, rate, key), v_BSHK)
+
+
+def empty_cache(
+    layers: int, batch: int, beams: int, length: int, heads: int, head_dim: int, dtype: Any
+) -> Any:
+    """(keys, values) of a decoder's self-attention, each [L, B, T, W, H, K]: one slot a position and beam."""
+    zeros = jnp.zeros((layers, batch, length, beams, heads, head_dim), dtype)
+    return zeros, zeros
+
+
+def remember(cache: Any, new: tuple[Array, Array], t: Array) -> Any:
+    """One layer's cache (k, v [B, T, W, H, K]) with this step's k, v [B, W, H, K] at position t."""
+    return tuple(
+        jax.lax.dynamic_update_index_in_dim(x_BTWHK, x_BWHK.astype(x_BTWHK.dtype), t, axis=1)
+        for x_BTWHK, x_BWHK in zip(cache, new, strict=True)
+    )
+
+
+def attend_cached(q_BWHK: Array, cache: Any, bias_HT: Array, ancestry_BWT: Array) -> Array:
+    """Each beam attends to its own past in one layer's cache, [B, W, H, K].
+
+    The cache never moves when beams are chosen: every beam looks at the slots of all, and sees at each
+    position the one slot that its own history went through.
+
+    Args:
+      q_BWHK: this step's queries, scaled as the family wants them.
+      cache: k, v [B, T, W, H, K], see `remember`.
+      bias_HT: float32; masks positions not yet written. One row of heads serves all where it is [1, T].
+      ancestry_BWT: int32, the slot in which beam w's token at position t was computed.
+    """
+    k_BTUHK, v_BTUHK = cache
+    slots = jnp.arange(k_BTUHK.shape[2])
+    logits_BHWTU = jnp.einsum("BWHK,BTUHK->BHWTU", q_BWHK, k_BTUHK, preferred_element_type=jnp.float32)
+    own_BWTU = ancestry_BWT[..., None] == slots[None, None, None]
+    logits_BHWTU = logits_BHWTU + bias_HT[None, :, None, :, None]
+    logits_BHWTU = jnp.where(own_BWTU[:, None], logits_BHWTU, MASKED)
+    flat = (*logits_BHWTU.shape[:3], -1)
+    probs_BHWTU = jax.nn.softmax(logits_BHWTU.reshape(flat)).reshape(logits_BHWTU.shape)
+    return jnp.einsum("BHWTU,BTUHK->BWHK", probs_BHWTU.astype(v_BTUHK.dtype), v_BTUHK)
 
 
 def relative_bucket(offset: Array, buckets: int, max_distance: int, bidirectional: bool) -> Array:

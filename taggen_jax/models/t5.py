@@ -15,8 +15,8 @@ from flax import nnx
 
 from taggen_jax.models import layers
 from taggen_jax.models.layers import Array, ComputeConfig, dropout, keys, rms_norm, weight
+from taggen_jax.models.protocol import EncoderDecoder
 
-Batch = dict[str, Array]
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),
@@ -149,30 +149,21 @@ class DecoderBlock(nnx.Module):
         y_BTD = self.mlp(rms_norm(x_BTD, self.mlp_norm[...], epsilon), k_hidden)
         return x_BTD + dropout(y_BTD, rate, k_mlp)
 
-    def step(self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array) -> tuple[Array, Any]:
-        """One token a beam. cache: k, v [B, W, T, H, K]; cross: k, v [B, S, H, K] and its bias [B, S]."""
+    def step(
+        self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
+    ) -> tuple[Array, Any]:
+        """One token a beam. cache: see `layers.remember`; cross: k, v [B, S, H, K] and its bias [B, S]."""
         epsilon = self.cfg.norm_epsilon
         y_BWD = rms_norm(x_BWD, self.attention_norm[...], epsilon)
+        cache = layers.remember(cache, self.attention.keys_and_values(y_BWD), t)
         q_BWHK = split_heads(y_BWD, self.attention.query[...])
-        new = self.attention.keys_and_values(y_BWD)
-        k_BWTHK, v_BWTHK = (
-            jax.lax.dynamic_update_index_in_dim(x_BWTHK, x_BWHK, t, axis=2)
-            for x_BWTHK, x_BWHK in zip(cache, new, strict=True)
-        )
-        y_BWHK = attend_cached(q_BWHK, k_BWTHK, v_BWTHK, bias_HT)
+        y_BWHK = layers.attend_cached(q_BWHK, cache, bias_HT, ancestry_BWT)
         x_BWD = x_BWD + join_heads(y_BWHK, self.attention.out[...])
         y_BWD = rms_norm(x_BWD, self.cross_norm[...], epsilon)
         cross_k, cross_v, cross_bias_BS = cross
         # The beams stand where target positions do in training: one attention serves all beams of a product.
         x_BWD = x_BWD + self.cross(y_BWD, (cross_k, cross_v), cross_bias_BS[:, None, None, :], 0.0)
-        return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), (k_BWTHK, v_BWTHK)
-
-
-def attend_cached(q_BWHK: Array, k_BWTHK: Array, v_BWTHK: Array, bias_HT: Array) -> Array:
-    """Each beam attends to its own cache, [B, W, H, K]; the bias masks positions not yet written."""
-    logits_BWHT = jnp.einsum("BWHK,BWTHK->BWHT", q_BWHK, k_BWTHK, preferred_element_type=jnp.float32)
-    probs_BWHT = jax.nn.softmax(logits_BWHT + bias_HT[None, None]).astype(v_BWTHK.dtype)
-    return jnp.einsum("BWHT,BWTHK->BWHK", probs_BWHT, v_BWTHK)
+        return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), cache
 
 
 def norm(cfg: T5Config) -> nnx.Param:
@@ -192,8 +183,8 @@ class Stack(nnx.Module):
         self.norm = norm(cfg)
 
 
-class T5(nnx.Module):
-    """The protocol of a family. Segments are int32: 0 is padding, 1, 2, .. the products packed in a row."""
+class T5(EncoderDecoder):
+    """The family's module."""
 
     def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         V, D = cfg.vocab_size, cfg.d_model
@@ -205,105 +196,87 @@ class T5(nnx.Module):
             self.head = weight(rngs, (D, V), ("embed", "vocab"), D**-0.5)
 
     def encode(self, source_BS: Array, segments_BS: Array, key: Array | None = None) -> Array:
-        """memory_BSD: the encoder's output. A product sees only its own segment."""
         rate = self.cfg.dropout
         k_embedding, k_layers, k_out = keys(key, 3)
-        mask_BSS = layers.segment_mask(segments_BS, segments_BS)
-        S = source_BS.shape[1]
-        bias = self._position_bias(self.encoder, jnp.arange(S), S, bidirectional=True)[None]
-        bias = bias + jnp.where(mask_BSS, 0.0, layers.MASKED)[:, None]
+        positions_bS = jnp.arange(source_BS.shape[1])[None]  # only differences within a segment count
+        bias = self._position_bias(self.encoder, positions_bS, positions_bS, bidirectional=True)
+        bias = bias + layers.mask_bias(layers.segment_mask(segments_BS, segments_BS))
         x_BSD = dropout(self.embedding[...][source_BS], rate, k_embedding)
         x_BSD, _ = layers.scan_layers(
             lambda x, block_and_key: (block_and_key[0](x, bias, block_and_key[1]), None),
             x_BSD,
-            (self.encoder.blocks, self._layer_keys(k_layers, self.cfg.encoder_layers)),
+            (self.encoder.blocks, layers.layer_keys(k_layers, self.cfg.encoder_layers)),
             self.compute.remat,
         )
         return dropout(rms_norm(x_BSD, self.encoder.norm[...], self.cfg.norm_epsilon), rate, k_out)
 
-    def logits(self, batch: Batch, key: Array | None = None) -> Array:
-        """Teacher-forced float32 logits_BTV for batch["source"] and batch["target"], both int32 and padded.
-
-        The target is shifted right here. `source_segments` and `target_segments` say which product of a
-        packed row a token belongs to; without them a row is one product. Dropout only when a key is given.
-        """
-        source_BS, target_BT = batch["source"], batch["target"]
-        source_segments = batch.get("source_segments", (source_BS != self.cfg.pad).astype(jnp.int32))
-        target_segments = batch.get("target_segments", jnp.ones_like(target_BT))
-        k_encoder, k_embedding, k_layers, k_out = keys(key, 4)
-        memory_BSD = self.encode(source_BS, source_segments, k_encoder)
-        T = target_BT.shape[1]
-        mask_BTT = layers.causal_mask(T)[None] & layers.segment_mask(target_segments, target_segments)
-        bias = self._position_bias(self.decoder, jnp.arange(T), T, bidirectional=False)[None]
-        bias = bias + jnp.where(mask_BTT, 0.0, layers.MASKED)[:, None]
-        cross_mask_BTS = layers.segment_mask(target_segments, source_segments)
-        cross_bias = jnp.where(cross_mask_BTS, 0.0, layers.MASKED)[:, None]
-        inputs_BT = shift_right(target_BT, target_segments, self.cfg.start)
-        x_BTD = dropout(self.embedding[...][inputs_BT], self.cfg.dropout, k_embedding)
+    def decode(
+        self,
+        inputs_BT: Array,
+        positions_bT: Array,
+        mask_bTT: Array,
+        memory_BSD: Array,
+        cross_mask_bTS: Array,
+        key: Array | None = None,
+    ) -> Array:
+        rate = self.cfg.dropout
+        k_embedding, k_layers, k_out = keys(key, 3)
+        bias = self._position_bias(self.decoder, positions_bT, positions_bT, bidirectional=False)
+        bias = bias + layers.mask_bias(mask_bTT)
+        cross_bias = layers.mask_bias(cross_mask_bTS)
+        x_BTD = dropout(self.embedding[...][inputs_BT], rate, k_embedding)
         x_BTD, _ = layers.scan_layers(
             lambda x, block_and_key: (
                 block_and_key[0](x, memory_BSD, bias, cross_bias, block_and_key[1]),
                 None,
             ),
             x_BTD,
-            (self.decoder.blocks, self._layer_keys(k_layers, self.cfg.decoder_layers)),
+            (self.decoder.blocks, layers.layer_keys(k_layers, self.cfg.decoder_layers)),
             self.compute.remat,
         )
-        return self._head(x_BTD, k_out)
+        return dropout(self._decoded(x_BTD), rate, k_out)
 
     def start(self, memory_BSD: Array, segments_BS: Array, *, beams: int, length: int) -> tuple[Any, Any]:
-        """What `step` needs: an empty cache per beam, and each product's cross keys and values, once.
-
-        Returns:
-          cache: (k, v), each [L, B, W, T, H, K] with W = beams and T = length.
-          cross: (k, v, bias): k and v [L, B, S, H, K], computed once per product; bias [B, S].
-        """
+        """cross: (k, v, bias), k and v [L, B, S, H, K], bias [B, S]."""
         attention = self.decoder.blocks.cross
         cross_k, cross_v = (
             jnp.einsum("BSD,LDHK->LBSHK", memory_BSD, w[...]) for w in (attention.key, attention.value)
         )
-        cross_bias_BS = jnp.where(segments_BS > 0, 0.0, layers.MASKED)
         L, B, _, H, K = cross_k.shape
-        empty = jnp.zeros((L, B, beams, length, H, K), memory_BSD.dtype)
-        return (empty, empty), (cross_k, cross_v, cross_bias_BS)
+        cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
+        return cache, (cross_k, cross_v, jnp.where(segments_BS > 0, 0.0, layers.MASKED))
 
-    def step(self, token_BW: Array, cache: Any, cross: Any, t: Array) -> tuple[Array, Any]:
-        """Float32 logits_BWV of the token after `token_BW`, which stands at position t; the updated cache."""
+    def step(
+        self, token_BW: Array, cache: Any, cross: Any, t: Array, ancestry_BWT: Array
+    ) -> tuple[Array, Any]:
         cross_k, cross_v, cross_bias_BS = cross
-        T = cache[0].shape[3]
-        bias_HT = self._position_bias(self.decoder, t[None], T, bidirectional=False)[:, 0]
-        bias_HT = bias_HT + jnp.where(jnp.arange(T) <= t, 0.0, layers.MASKED)[None]
+        positions_bT = jnp.arange(ancestry_BWT.shape[-1])[None]
+        bias_HT = self._position_bias(self.decoder, t[None, None], positions_bT, bidirectional=False)[0, :, 0]
+        bias_HT = bias_HT + jnp.where(positions_bT <= t, 0.0, layers.MASKED)
 
         def layer(x_BWD: Array, xs: Any) -> tuple[Array, Any]:
             block, cache, cross_k, cross_v = xs
-            return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias_BS), t, bias_HT)
+            return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias_BS), t, bias_HT, ancestry_BWT)
 
         x_BWD = self.embedding[...][token_BW]
         x_BWD, cache = layers.scan_layers(layer, x_BWD, (self.decoder.blocks, cache, cross_k, cross_v))
-        return self._head(x_BWD), cache
+        return self._decoded(x_BWD), cache
 
-    def _layer_keys(self, key: Array | None, count: int) -> Array | None:
-        return None if key is None else jax.random.split(key, count)
-
-    def _position_bias(self, stack: Stack, query_Q: Array, length: int, bidirectional: bool) -> Array:
-        """bias_HQS, float32: the learned bias of key positions 0..length-1 for the given query positions."""
-        offset_QS = jnp.arange(length)[None, :] - query_Q[:, None]
-        cfg = self.cfg
-        bucket_QS = layers.relative_bucket(
-            offset_QS, cfg.position_buckets, cfg.position_max_distance, bidirectional
-        )
-        return jnp.moveaxis(stack.position[...][bucket_QS], -1, 0).astype(jnp.float32)
-
-    def _head(self, x: Array, key: Array | None = None) -> Array:
-        x = dropout(rms_norm(x, self.decoder.norm[...], self.cfg.norm_epsilon), self.cfg.dropout, key)
+    def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:
         if self.cfg.tied_head:
-            x = x * self.cfg.d_model**-0.5
-            return jnp.einsum("...D,VD->...V", x, self.embedding[...], preferred_element_type=jnp.float32)
-        return layers.linear(x, self.head[...], jnp.float32)
+            w_VD = layers.rows(self.embedding[...], words_A)
+            x = hidden * self.cfg.d_model**-0.5
+            return jnp.einsum("...D,VD->...V", x, w_VD, preferred_element_type=jnp.float32)
+        return layers.linear(hidden, layers.rows(self.head[...], words_A, axis=1), jnp.float32)
 
+    def _decoded(self, x: Array) -> Array:
+        return rms_norm(x, self.decoder.norm[...], self.cfg.norm_epsilon)
 
-def shift_right(target_BT: Array, segments_BT: Array, start: int) -> Array:
-    """Decoder inputs: each token sees the one before it; the first of every segment sees `start`."""
-    shifted = jnp.pad(target_BT, ((0, 0), (1, 0)))[:, :-1]
-    first = segments_BT != jnp.pad(segments_BT, ((0, 0), (1, 0)), constant_values=-1)[:, :-1]
-    return jnp.where(first, start, shifted)
+    def _position_bias(self, stack: Stack, query_bQ: Array, key_bS: Array, bidirectional: bool) -> Array:
+        """bias_bHQS, float32: the learned bias of key positions for the given query positions."""
+        offset_bQS = key_bS[:, None, :] - query_bQ[:, :, None]
+        cfg = self.cfg
+        bucket_bQS = layers.relative_bucket(
+            offset_bQS, cfg.position_buckets, cfg.position_max_distance, bidirectional
+        )
+        return jnp.moveaxis(stack.position[...][bucket_bQS], -1, 1).astype(jnp.float32)

@@ -16,18 +16,27 @@ BOS, EOS, PAD, V, T = 0, 1, 0, 4, 4
 PREFIXES = sum(V**t for t in range(T))  # numbered like a heap: the child of p by token v is p * V + v + 1
 
 
-def table_step(table_BPV, token_BW, prefix_LBW, t):
-    """A model that remembers its whole past, in the cache."""
-    prefix_LBW = jnp.where(t == 0, 0, prefix_LBW * V + token_BW[None] + 1)
-    return jnp.take_along_axis(table_BPV, prefix_LBW[0][:, :, None], axis=1), prefix_LBW
+def table_step(table_BPV, token_BW, tokens_BWT, t, ancestry_BWT):
+    """A model that depends on its whole past, which it finds in the cache through the beams' ancestry."""
+    tokens_BWT = tokens_BWT.at[:, :, t].set(token_BW)
+    past_BWT = jnp.take_along_axis(tokens_BWT, ancestry_BWT, axis=1)
+    prefix_BW = jnp.zeros_like(token_BW)
+    for s in range(1, T):  # position 0 holds the bos
+        prefix_BW = jnp.where(s <= t, prefix_BW * V + past_BWT[:, :, s] + 1, prefix_BW)
+    return jnp.take_along_axis(table_BPV, prefix_BW[:, :, None], axis=1), tokens_BWT
+
+
+def empty_cache(batch, beams):
+    return jnp.zeros((batch, beams, T), jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def search(table_BPV, config):
     batch = table_BPV.shape[0]
-    cache = jnp.zeros((1, batch, config.beams), jnp.int32)
     step = functools.partial(table_step, table_BPV)
-    return beam_search(step, cache, batch=batch, bos=BOS, eos=EOS, pad=PAD, config=config)
+    return beam_search(
+        step, empty_cache(batch, config.beams), batch=batch, bos=BOS, eos=EOS, pad=PAD, config=config
+    )
 
 
 def tables(seed, batch, *, eos_bias=0.0, scale=1.5):
@@ -144,13 +153,13 @@ def test_the_search_stops_when_every_product_is_done():
     """With EOS certain, one step is enough; without, T steps are taken."""
     calls = []
 
-    def counted(table_BPV, token_BW, prefix_LBW, t):
+    def counted(table_BPV, token_BW, cache, t, ancestry_BWT):
         jax.debug.callback(lambda t: calls.append(int(t)), t)
-        return table_step(table_BPV, token_BW, prefix_LBW, t)
+        return table_step(table_BPV, token_BW, cache, t, ancestry_BWT)
 
     def steps(eos_bias):
         calls.clear()
-        cache = jnp.zeros((1, 2, 1), jnp.int32)
+        cache = empty_cache(2, 1)
         step = functools.partial(counted, tables(4, 2, eos_bias=eos_bias))
         config = DecodeConfig(beams=1, n_best=1, max_length=T, early_stopping="never")
         jax.block_until_ready(beam_search(step, cache, batch=2, bos=BOS, eos=EOS, pad=PAD, config=config))

@@ -38,8 +38,13 @@ def our_search(params, source_BS, config, decode):
     segments_BS = (source_BS != PAD).astype(np.int32)
     memory_BSD = model.encode(source_BS, segments_BS)
     cache, cross = model.start(memory_BSD, segments_BS, beams=decode.beams, length=decode.max_length)
+
+    def step(token_BW, cache, t, ancestry_BWT):
+        hidden_BWD, cache = model.step(token_BW, cache, cross, t, ancestry_BWT)
+        return model.unembed(hidden_BWD), cache
+
     return beam_search(
-        lambda token_BW, cache, t: model.step(token_BW, cache, cross, t),
+        step,
         cache,
         batch=source_BS.shape[0],
         bos=config.start,

@@ -43,10 +43,11 @@ def test_cached_decoding_equals_teacher_forcing(model):
         segments_BS = (SOURCE != 0).astype(jnp.int32)
         cache, cross = bound.start(bound.encode(SOURCE, segments_BS), segments_BS, beams=W, length=T)
         steps = []
+        ancestry_BWT = jnp.broadcast_to(jnp.arange(W)[None, :, None], (2, W, T))
         for t in range(T):
             token_BW = jnp.repeat(inputs_BT[:, t : t + 1], W, axis=1)
-            logits_BWV, cache = bound.step(token_BW, cache, cross, jnp.int32(t))
-            steps.append(logits_BWV)
+            hidden_BWD, cache = bound.step(token_BW, cache, cross, jnp.int32(t), ancestry_BWT)
+            steps.append(bound.unembed(hidden_BWD))
         return jnp.stack(steps, axis=2)
 
     expected_BTV = logits({"source": SOURCE, "target": TARGET})
