@@ -18,11 +18,13 @@ class Name:
       inputs: 0 for a tensor that is the same on both sides. Else the tensor there is a matrix
         [outputs, inputs], and ours starts with that many input axes: 1 for a query [D, H, K], 2 for an
         output projection [H, K, D].
+      flat: the tensor there is a vector that ours cuts into several axes: a bias [H * K] of heads [H, K].
     """
 
     hf: str
     path: str
     inputs: int = 0
+    flat: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +34,14 @@ class Tensor:
     path: str
     layer: int | None  # index on axis 0 of our stacked parameter; None where it is not stacked
     inputs: int
+    flat: bool
     shape: tuple[int, ...]  # of ours, without the layer axis
 
     @property
     def hf_shape(self) -> tuple[int, ...]:
         """The shape that the tensor must have in the folder."""
+        if self.flat:
+            return (math.prod(self.shape),)
         if not self.inputs:
             return self.shape
         return math.prod(self.shape[self.inputs :]), math.prod(self.shape[: self.inputs])
@@ -47,7 +52,9 @@ class Tensor:
 
     def to_hf(self, x: np.ndarray) -> np.ndarray:
         """Our layout to the folder's, in one contiguous piece."""
-        return np.ascontiguousarray(x.reshape(self.hf_shape[::-1]).T if self.inputs else x)
+        return np.ascontiguousarray(
+            x.reshape(self.hf_shape[::-1]).T if self.inputs else x.reshape(self.hf_shape)
+        )
 
 
 def expand(names: Iterable[Name], shapes: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -67,10 +74,10 @@ def expand(names: Iterable[Name], shapes: Mapping[str, Any]) -> dict[str, Tensor
     for row in rows:
         shape = ours[row.path]
         if "{}" not in row.hf:
-            tensors[row.hf] = Tensor(row.path, None, row.inputs, shape)
+            tensors[row.hf] = Tensor(row.path, None, row.inputs, row.flat, shape)
             continue
         for layer in range(shape[0]):
-            tensors[row.hf.format(layer)] = Tensor(row.path, layer, row.inputs, shape[1:])
+            tensors[row.hf.format(layer)] = Tensor(row.path, layer, row.inputs, row.flat, shape[1:])
     return tensors
 
 

@@ -145,6 +145,15 @@ def rms_norm(x: Array, scale_D: Array, epsilon: float) -> Array:
     return x32.astype(x.dtype) * jnp.expand_dims(scale_D, range(x.ndim - 1))
 
 
+def layer_norm(x: Array, scale_D: Array, bias_D: Array, epsilon: float) -> Array:
+    """Layer norm (Ba, Kiros and Hinton, 2016), computed in float32."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 - jnp.mean(x32, axis=-1, keepdims=True)
+    x32 = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + epsilon)
+    wide = tuple(range(x.ndim - 1))
+    return x32.astype(x.dtype) * jnp.expand_dims(scale_D, wide) + jnp.expand_dims(bias_D, wide)
+
+
 def segment_mask(query_BQ: Array, key_BS: Array) -> Array:
     """mask_BQS: a query may see the keys of its own segment. 0 is padding, which nobody sees."""
     return (query_BQ[:, :, None] == key_BS[:, None, :]) & (key_BS[:, None, :] > 0)
