@@ -33,7 +33,7 @@ def test_a_table_that_forgets_a_parameter_is_refused():
 
 @pytest.mark.parametrize(("inputs", "hf_shape"), [(0, (2, 3, 5)), (1, (15, 2)), (2, (5, 6))])
 def test_layouts_are_inverse_to_each_other(inputs, hf_shape):
-    tensor = Tensor("p", None, inputs, (2, 3, 5))
+    tensor = Tensor("p", None, inputs, False, (2, 3, 5))
     x = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
     assert tensor.to_hf(x).shape == tensor.hf_shape == hf_shape
     np.testing.assert_array_equal(tensor.to_ours(tensor.to_hf(x)), x)
