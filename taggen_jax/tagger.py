@@ -16,7 +16,7 @@ from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
 from taggen_jax.decode.inclusion import SelectConfig, Tagged, select
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
-from taggen_jax.models import family
+from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
 from taggen_jax.runs.checkpoints import Checkpoints
@@ -33,7 +33,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     def generate(params: Any, source_BS: jax.Array) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
-        memory_BSD = model.encode(source_BS, segments_BS)
+        memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
 
         def step(token_BW: jax.Array, cache: Any, t: jax.Array, ancestry: jax.Array) -> tuple[jax.Array, Any]:
