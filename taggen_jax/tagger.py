@@ -1,5 +1,6 @@
 """A trained model with all that it takes to tag products: arrays of ids in, tags with scores out."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ Generate = Callable[[Any, jax.Array], Beams]
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     """The compiled (params, source_BS) -> Beams: encode once, then search."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=_compiler_options())
     def generate(params: Any, source_BS: jax.Array) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
@@ -45,6 +46,16 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
         return beam_search(step, cache, batch=batch, bos=cfg.start, eos=cfg.eos, pad=cfg.pad, config=config)
 
     return within(generate, mesh)
+
+
+def _compiler_options() -> dict[str, Any]:
+    """On CPU, XLA's fast library takes single matrix products only (measured: docs/performance.md).
+
+    Left to itself it takes whole expressions too, and has their constants written out as whole arrays.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
 class Tagger:

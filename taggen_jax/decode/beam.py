@@ -158,8 +158,9 @@ def _candidates(
     """
     logits_BWV = logits_BWV.astype(jnp.float32)
     total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
-    too_early = state.t + 1 < config.min_length
-    logits_BWV = logits_BWV.at[:, :, eos].add(jnp.where(too_early, NEVER, 0.0))  # forbidden, not renormalised
+    is_eos_V = jnp.arange(logits_BWV.shape[-1]) == eos
+    too_early_V = is_eos_V & (state.t + 1 < config.min_length)
+    logits_BWV = jnp.where(too_early_V[None, None], NEVER, logits_BWV)  # forbidden, not renormalised
     size = 2 * config.beams
     best_BWK, token_BWK = top_k(logits_BWV, min(size, logits_BWV.shape[-1]))
     logprob_BWK = best_BWK - total_BW[:, :, None]

@@ -71,7 +71,7 @@ def scan_layers(
 
 
 def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
-    """`encode(*xs)`, on a single CPU device a few rows at a time, so that a layer's activations stay in its cache.
+    """`encode(*xs)`, on a single CPU device a few rows at a time: activations then stay in its cache.
 
     Measured on 8,192 tokens: docs/performance.md. Accelerators, and meshes that share out the rows, take them
     all at once.
@@ -219,8 +219,8 @@ def attend(
 def apart(stacked: Any) -> Any:
     """Stacked layers as `scan_steps` wants them: on CPU a list of single layers, elsewhere as they are.
 
-    Taken apart before the loop over steps, a layer's weights and cache are buffers of their own: products read
-    them where they lie, and a step writes its slot in place. Slices of a stack are copied in every step.
+    Taken apart before the loop over steps, a layer's weights and cache are buffers of their own: products
+    read them where they lie, and a step writes its slot in place. Slices of a stack are copied every time.
     """
     if jax.default_backend() != "cpu":
         return stacked
@@ -231,7 +231,7 @@ def apart(stacked: Any) -> Any:
 def scan_steps(
     layer: Callable[[Array, Any, Any], tuple[Array, Any]], x: Array, caches: Any, xs: Any
 ) -> tuple[Array, Any]:
-    """One decoding step through all layers: `layer(x, cache, xs) -> (x, cache)`; both trees come from `apart`."""
+    """One decoding step through all layers, `layer(x, cache, xs) -> (x, cache)`; trees come from `apart`."""
     if not isinstance(xs, list):
         return scan_layers(lambda x, one: layer(x, *one), x, (caches, xs))
     after = []
@@ -244,18 +244,23 @@ def scan_steps(
 def empty_cache(
     layers: int, batch: int, beams: int, length: int, heads: int, head_dim: int, dtype: Any
 ) -> Any:
-    """(keys, values) of a decoder's self-attention, each [L, B, H, T, W, K]: one slot a position and beam."""
-    zeros = jnp.zeros((layers, batch, heads, length, beams, head_dim), dtype)
-    return zeros, zeros
+    """(keys [L, B, H, K, S], values [L, B, H, S, K]) of a decoder's self-attention, see `attend_slots`.
+
+    S = T * W: the slots of all beams at position 0, then those at position 1, and so on.
+    """
+    slots = length * beams
+    keys_shape, values_shape = (head_dim, slots), (slots, head_dim)
+    return tuple(jnp.zeros((layers, batch, heads, *shape), dtype) for shape in (keys_shape, values_shape))
 
 
 def remember(cache: Any, new: tuple[Array, Array], t: Array) -> Any:
-    """One layer's cache (k, v [B, H, T, W, K]) with this step's k, v [B, W, H, K] at position t."""
-    return tuple(
-        jax.lax.dynamic_update_index_in_dim(
-            x_BHTWK, jnp.swapaxes(x_BWHK, 1, 2).astype(x_BHTWK.dtype), t, axis=2
-        )
-        for x_BHTWK, x_BWHK in zip(cache, new, strict=True)
+    """One layer's cache (k [B, H, K, S], v [B, H, S, K]) with this step's k, v [B, W, H, K] at position t."""
+    k_BHKS, v_BHSK = cache
+    k_BHKW, v_BHWK = jnp.moveaxis(new[0], 1, 3), jnp.moveaxis(new[1], 1, 2)
+    first = t * k_BHKW.shape[3]
+    return (
+        jax.lax.dynamic_update_slice_in_dim(k_BHKS, k_BHKW.astype(k_BHKS.dtype), first, axis=3),
+        jax.lax.dynamic_update_slice_in_dim(v_BHSK, v_BHWK.astype(v_BHSK.dtype), first, axis=2),
     )
 
 
@@ -267,30 +272,31 @@ def attend_cached(q_BWHK: Array, cache: Any, bias_HT: Array, ancestry_BWT: Array
 
     Args:
       q_BWHK: this step's queries, scaled as the family wants them.
-      cache: k, v [B, H, T, W, K], see `remember`.
+      cache: k, v of one layer, see `remember`.
       bias_HT: float32; masks positions not yet written. One row of heads serves all where it is [1, T].
       ancestry_BWT: int32, the slot in which beam w's token at position t was computed.
     """
-    k_BHTUK, v_BHTUK = cache
-    B, H, T, U, K = k_BHTUK.shape
-    own_BWTU = ancestry_BWT[..., None] == jnp.arange(U)[None, None, None]
+    B, W, T = ancestry_BWT.shape
+    own_BWTU = ancestry_BWT[..., None] == jnp.arange(W)[None, None, None]
     bias_BHWTU = jnp.where(own_BWTU[:, None], bias_HT[None, :, None, :, None], MASKED)
-    bias_BHWS = bias_BHWTU.reshape(B, -1, ancestry_BWT.shape[1], T * U)
-    return attend_slots(q_BWHK, k_BHTUK.reshape(B, H, T * U, K), v_BHTUK.reshape(B, H, T * U, K), bias_BHWS)
+    return attend_slots(q_BWHK, *cache, bias_BHWTU.reshape(B, -1, W, T * W))
 
 
-def attend_slots(q_BWHK: Array, k_BHSK: Array, v_BHSK: Array, bias: Array) -> Array:
-    """`attend` for a step's few queries: keys and values lie as the products read them, heads outside.
+def attend_slots(q_BWHK: Array, k_BHKS: Array, v_BHSK: Array, bias: Array) -> Array:
+    """`attend` for the few queries of a step: [B, W, H, K].
+
+    Keys and values lie as plain products of small matrices read them. Asked for in any other order, XLA turns
+    them around in every step, or falls back to loops that are ten times slower.
 
     Args:
-      q_BWHK: the queries of a product's beams.
-      k_BHSK, v_BHSK: what they look at.
+      q_BWHK: a query for each beam of a product.
+      k_BHKS, v_BHSK: what all of them look at.
       bias: float32, added to the logits [B, H, W, S].
     """
-    logits_BHWS = jnp.einsum("BWHK,BHSK->BHWS", q_BWHK, k_BHSK, preferred_element_type=jnp.float32)
+    q_BHWK = jnp.swapaxes(q_BWHK, 1, 2)
+    logits_BHWS = jnp.einsum("BHWK,BHKS->BHWS", q_BHWK, k_BHKS, preferred_element_type=jnp.float32)
     probs_BHWS = jax.nn.softmax(logits_BHWS + bias).astype(v_BHSK.dtype)
-    y_BHWK = jnp.einsum("BHWS,BHSK->BHWK", probs_BHWS, v_BHSK)  # asked for "BWHK", XLA turns the values first
-    return jnp.swapaxes(y_BHWK, 1, 2)
+    return jnp.swapaxes(jnp.einsum("BHWS,BHSK->BHWK", probs_BHWS, v_BHSK), 1, 2)
 
 
 def relative_bucket(offset: Array, buckets: int, max_distance: int, bidirectional: bool) -> Array:

@@ -152,7 +152,7 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: k, v [B, H, S, K] and bias [B, 1, 1, S]."""
+        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
         epsilon = self.cfg.norm_epsilon
         y_BWD = rms_norm(x_BWD, self.attention_norm[...], epsilon)
         cache = layers.remember(cache, self.attention.keys_and_values(y_BWD), t)
@@ -236,13 +236,12 @@ class T5(EncoderDecoder):
         return dropout(self._decoded(x_BTD), rate, k_out)
 
     def start(self, memory_BSD: Array, segments_BS: Array, *, beams: int, length: int) -> tuple[Any, Any]:
-        """cross: (blocks, bias [B, 1, 1, S]); with each block its k and v, [B, H, S, K]."""
+        """cross: (blocks, bias [B, 1, 1, S]); with each block its k and v."""
         blocks = self.decoder.blocks
         attention = blocks.cross
-        cross_k, cross_v = (
-            jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, w[...]) for w in (attention.key, attention.value)
-        )
-        L, B, H, _, K = cross_k.shape
+        cross_k = jnp.einsum("BSD,LDHK->LBHKS", memory_BSD, attention.key[...])
+        cross_v = jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, attention.value[...])
+        L, B, H, _, K = cross_v.shape
         cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
         bias = jnp.where(segments_BS > 0, 0.0, layers.MASKED)[:, None, None]
         return layers.apart(cache), (layers.apart((blocks, cross_k, cross_v)), bias)
