@@ -16,7 +16,7 @@ import numpy as np
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import new_folder, read_json, write_json
-from taggen_jax.interop import t5, weights
+from taggen_jax.interop import generation, t5, weights
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.interop.weights import Files, Spec
@@ -43,7 +43,11 @@ def read_config(folder: str | os.PathLike[str]) -> family.ModelConfig:
         raise UserError(
             f"{path}: model_type is {kind!r}, expected one of {', '.join(MODEL_TYPES)}; no other is built in"
         )
-    return MODEL_TYPES[kind].config_from_hf(values, str(path))
+    return MODEL_TYPES[kind].config_from_hf(generation.token_ids(path.parent) | _given(values), str(path))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def open_folder(folder: str | os.PathLike[str]) -> tuple[family.ModelConfig, family.Params]:
@@ -129,7 +133,6 @@ def save(
     folder: str | os.PathLike[str],
     config: family.ModelConfig,
     params: family.Params,
-    dtype: np.dtype | None = None,
     shard_bytes: int = 2**31,
 ) -> None:
     """Writes a new folder that `transformers` loads.
@@ -138,14 +141,13 @@ def save(
       UserError: the folder is taken.
     """
     with new_folder(pathlib.Path(folder)) as new:
-        write(new, config, params, dtype, shard_bytes)
+        write(new, config, params, shard_bytes)
 
 
 def write(
     folder: pathlib.Path,
     config: family.ModelConfig,
     params: Mapping[str, Any],
-    dtype: np.dtype | None = None,
     shard_bytes: int = 2**31,
 ) -> None:
     """Writes config.json and the weights.
@@ -153,8 +155,7 @@ def write(
     Args:
       folder: an empty one.
       config: the model's.
-      params: nested dict of `Leaf`s, or of arrays that this process holds in full.
-      dtype: float32 or bfloat16; None keeps the type that each parameter has.
+      params: nested dict of `Leaf`s, or of arrays that this process holds in full; float32 or bfloat16.
       shard_bytes: weights beyond this size are cut into several files of at most this size (or one tensor).
     """
     ours = flatten(params)
@@ -162,13 +163,12 @@ def write(
     if {path: leaf.shape for path, leaf in ours.items()} != {p: leaf.shape for p, leaf in expected.items()}:
         raise ValueError(f"the parameters do not have the shapes that {config} gives")
     tensors = expand(FAMILIES[config.family].names(config), params)
-    types = {path: dtype or np.dtype(leaf.dtype) for path, leaf in ours.items()}
+    types = {path: np.dtype(leaf.dtype) for path, leaf in ours.items()}
     specs = {name: Spec(tensor.hf_shape, types[tensor.path]) for name, tensor in tensors.items()}
 
     def values(name: str) -> np.ndarray:
         tensor = tensors[name]
-        part = np.asarray(ours[tensor.path][... if tensor.layer is None else tensor.layer])
-        return tensor.to_hf(part.astype(types[tensor.path], copy=False))
+        return tensor.to_hf(np.asarray(ours[tensor.path][... if tensor.layer is None else tensor.layer]))
 
     half = all(kind == BFLOAT16 for kind in types.values())
     named = {"dtype": "bfloat16" if half else "float32"}

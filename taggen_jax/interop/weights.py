@@ -103,7 +103,7 @@ def _write_file(path: pathlib.Path, specs: Mapping[str, Spec], values: Callable[
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in specs:
-            file.write(memoryview(values(name).reshape(-1).view(np.uint8)))
+            file.write(values(name).reshape(-1).view(np.uint8).data)
 
 
 def _shards(specs: Mapping[str, Spec], limit: int) -> dict[str, list[str]]:
