@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of the same names (--from: `from_`).
+    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of their names (--from: `from_`).
 
     Attributes:
       summary: one line for the help.

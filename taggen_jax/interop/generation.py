@@ -45,7 +45,7 @@ def read(folder: pathlib.Path) -> tuple[DecodeConfig, dict[str, Any]]:
         fields["max_length"] = values["max_length"] - 1  # theirs counts the start
     known = {*IDS, *SEARCH, "max_new_tokens", *MEANINGLESS}
     known |= set() if values.get("do_sample") else {"do_sample", *SAMPLING}
-    unknown = {key: value for key, value in values.items() if key not in known}
+    unknown = {key: value for key, value in values.items() if value and key not in known}
     return configs.from_dict(DecodeConfig, fields, str(folder / FILE)), unknown
 
 

@@ -23,7 +23,7 @@ from taggen_jax.interop.weights import Files, Spec
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-MODULES = (t5,)  # interop/NAME.py serves our family NAME, and the model types that it lists
+MODULES: tuple[Any, ...] = (t5,)  # interop/NAME.py serves our family NAME, and the model types that it lists
 FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -185,7 +185,7 @@ def _sources(
     missing = [name for name, source in sources.items() if source not in files]
     if missing:
         raise UserError(f"{folder}: {_listed(missing)} missing from the weights; expected by config.json")
-    extra = [name for name in files if name not in tensors and name not in unused]
+    extra = [name for name in files if name not in tensors and not name.startswith(tuple(unused))]
     extra = [name for name in extra if name not in copies or not _equal(files, name, copies[name])]
     if extra:
         raise UserError(
