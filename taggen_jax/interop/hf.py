@@ -18,12 +18,14 @@ import safetensors.numpy
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json, write_json
-from taggen_jax.interop import t5
+from taggen_jax.interop import bart, t5
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-FAMILIES = {"t5": t5}  # by `model_type` there and `family` here
+MODULES = (t5, bart)  # interop/NAME.py serves our family NAME, and the model types that it lists
+FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
+MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 Files = dict[str, Any]  # tensor name -> the open safetensors file that holds it
@@ -94,11 +96,11 @@ def save(
 def _config(path: pathlib.Path) -> family.ModelConfig:
     values = read_json(path, "the model's config.json")
     kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind not in FAMILIES:
+    if kind not in MODEL_TYPES:
         raise UserError(
-            f"{path}: model_type is {kind!r}, expected one of {', '.join(FAMILIES)}; no other is built in"
+            f"{path}: model_type is {kind!r}, expected one of {', '.join(MODEL_TYPES)}; no other is built in"
         )
-    return FAMILIES[kind].config_from_hf(values, str(path))
+    return MODEL_TYPES[kind].config_from_hf(values, str(path))
 
 
 def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> Files:
