@@ -13,13 +13,16 @@ from flax import nnx
 
 from taggen_jax import config as configs
 from taggen_jax.errors import UserError
-from taggen_jax.models import t5
+from taggen_jax.models import bart, t5
 from taggen_jax.models.layers import ComputeConfig
 
 Params = dict[str, Any]
-ModelConfig = t5.T5Config
+ModelConfig = t5.T5Config | bart.BartConfig
 
-FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {"t5": (t5.T5Config, t5.T5)}
+FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "t5": (t5.T5Config, t5.T5),
+    "bart": (bart.BartConfig, bart.Bart),
+}
 
 
 class Bundle(NamedTuple):

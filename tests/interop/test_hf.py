@@ -137,7 +137,7 @@ BROKEN = {
     ),
     "too many layers": (lambda f: edit_config(f, num_layers=4), "'encoder.block.3.*and 5 more missing"),
     "too few layers": (lambda f: edit_config(f, num_layers=2), "'encoder.block.2.*and 5 more in the weights"),
-    "wrong family": (lambda f: edit_config(f, model_type="bart"), "model_type is 'bart', expected one of t5"),
+    "wrong family": (lambda f: edit_config(f, model_type="gpt2"), "model_type is 'gpt2', expected one of t5"),
     "unknown activation": (
         lambda f: edit_config(f, feed_forward_proj="gated-tanh"),
         "feed_forward_proj is 'gated-",
