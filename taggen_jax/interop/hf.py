@@ -23,7 +23,9 @@ from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-FAMILIES = {"t5": t5}  # by `model_type` there and `family` here
+MODULES = (t5,)
+# by `model_type` there, and by `family` here, which is one of the family's types
+FAMILIES: dict[str, Any] = {kind: module for module in MODULES for kind in module.MODEL_TYPES}
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 Files = dict[str, Any]  # tensor name -> the open safetensors file that holds it
