@@ -18,14 +18,16 @@ import safetensors.numpy
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json, write_json
-from taggen_jax.interop import t5
+from taggen_jax.interop import t5, t5gemma, t5gemma2
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-MODULES = (t5,)
-# by `model_type` there, and by `family` here, which is one of the family's types
-FAMILIES: dict[str, Any] = {kind: module for module in MODULES for kind in module.MODEL_TYPES}
+MODULES = (t5, t5gemma, t5gemma2)  # interop/NAME.py serves our family NAME, and the model types that it lists
+FAMILIES: dict[str, Any] = {
+    module.__name__.rpartition(".")[2]: module for module in MODULES
+}  # by our `family`
+MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
 Files = dict[str, Any]  # tensor name -> the open safetensors file that holds it
@@ -96,11 +98,11 @@ def save(
 def _config(path: pathlib.Path) -> family.ModelConfig:
     values = read_json(path, "the model's config.json")
     kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind not in FAMILIES:
+    if kind not in MODEL_TYPES:
         raise UserError(
-            f"{path}: model_type is {kind!r}, expected one of {', '.join(FAMILIES)}; no other is built in"
+            f"{path}: model_type is {kind!r}, expected one of {', '.join(MODEL_TYPES)}; no other is built in"
         )
-    return FAMILIES[kind].config_from_hf(values, str(path))
+    return MODEL_TYPES[kind].config_from_hf(values, str(path))
 
 
 def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> Files:
@@ -145,7 +147,7 @@ def _sources(folder: pathlib.Path, kind: str, tensors: dict[str, Tensor], files:
     missing = [name for name, source in sources.items() if source not in files]
     if missing:
         raise UserError(f"{folder}: {_listed(missing)} missing from the weights; expected by config.json")
-    extra = [name for name in files if name not in tensors and name not in unused]
+    extra = [name for name in files if name not in tensors and not name.startswith(tuple(unused))]
     extra = [name for name in extra if name not in copies or not _equal(files, name, copies[name])]
     if extra:
         raise UserError(

@@ -16,7 +16,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from taggen_jax.models import layers
-from taggen_jax.models.layers import Array, ComputeConfig, dropout, keys, rms_norm, weight
+from taggen_jax.models.layers import (
+    Array,
+    ComputeConfig,
+    dropout,
+    join_heads,
+    keys,
+    rms_norm,
+    split_heads,
+    weight,
+)
 from taggen_jax.models.protocol import EncoderDecoder
 
 ACTIVATIONS = {
@@ -94,18 +103,6 @@ class Attention(nnx.Module):
     ) -> Array:
         q_BTHK = split_heads(x_BTD, self.query[...])
         return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key), self.out[...])
-
-
-def split_heads(x_BTD: Array, w_DHK: Array) -> Array:
-    """[B, T, D] -> [B, T, H, K]: one matrix product."""
-    D, H, K = w_DHK.shape
-    return layers.linear(x_BTD, w_DHK.reshape(D, H * K)).reshape(*x_BTD.shape[:-1], H, K)
-
-
-def join_heads(x_BTHK: Array, w_HKD: Array) -> Array:
-    """[B, T, H, K] -> [B, T, D]: one matrix product."""
-    H, K, D = w_HKD.shape
-    return layers.linear(x_BTHK.reshape(*x_BTHK.shape[:-2], H * K), w_HKD.reshape(H * K, D))
 
 
 class Mlp(nnx.Module):

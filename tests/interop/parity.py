@@ -210,5 +210,5 @@ def _their_losses(model: Any, config: Any, source_BS: np.ndarray, target_BT: np.
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        losses.append(float(value))
+        losses.append(value.item())
     return losses
