@@ -18,6 +18,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from taggen_jax.catalog.tags import escape, unescape
+from taggen_jax.data import byte_tokens
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
@@ -182,7 +183,7 @@ def _open(folder: pathlib.Path, config: dict[str, object]) -> tuple[tokenizers.T
 
 def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """Converts what is not a plain tokenizer.json: the classes of transformers know how."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, ByT5Tokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(folder), local_files_only=True)
@@ -191,10 +192,14 @@ def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer,
         raise UserError(
             f"{folder}: no tokenizer in it, expected tokenizer.json or spiece.model (transformers: {reason})"
         ) from error
+    names = {"pad": tokenizer.pad_token, "eos": tokenizer.eos_token, "unknown": tokenizer.unk_token}
+    names = {role: name or "" for role, name in names.items()}
+    if isinstance(tokenizer, ByT5Tokenizer):
+        specials = {id_: token.content for id_, token in sorted(tokenizer.added_tokens_decoder.items())}
+        return byte_tokens.build(specials, names["eos"], tokenizer.offset), names
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: a slow tokenizer, expected one with tokenizer.json; convert it first")
-    names = {"pad": tokenizer.pad_token, "eos": tokenizer.eos_token, "unknown": tokenizer.unk_token}
-    return tokenizer.backend_tokenizer, {role: name or "" for role, name in names.items()}
+    return tokenizer.backend_tokenizer, names
 
 
 def train(texts: Iterable[str], tags: Iterable[str], separator: str, config: TokenizerConfig) -> Tokenizer:

@@ -16,14 +16,15 @@ import numpy as np
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import new_folder, read_json, write_json
-from taggen_jax.interop import bart, generation, t5, weights
+from taggen_jax.interop import bart, generation, t5, t5gemma, t5gemma2, weights
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.interop.weights import Files, Spec
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-MODULES: tuple[Any, ...] = (t5, bart)  # interop/NAME.py serves our family NAME, and the model types that it lists
+# interop/NAME.py serves our family NAME, and the model types that it lists
+MODULES: tuple[Any, ...] = (t5, bart, t5gemma, t5gemma2)
 FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 FLOATS = ("F64", "F32", "F16", "BF16")
