@@ -18,18 +18,21 @@ import safetensors.numpy
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json, write_json
-from taggen_jax.interop import t5
+from taggen_jax.interop import bert, bert_encoder, t5
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
-FAMILIES = {"t5": t5}  # by `model_type` there and `family` here
+MODULES: tuple[Any, ...] = (t5, bert, bert_encoder)  # interop/NAME.py: our family NAME, their MODEL_TYPES
+FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
+MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
+Config = family.ModelConfig | family.EncoderConfig
 Files = dict[str, Any]  # tensor name -> the open safetensors file that holds it
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[family.ModelConfig, family.Params]:
+def load(folder: str | os.PathLike[str]) -> tuple[Config, family.Params]:
     """Reads a model.
 
     Args:
@@ -57,7 +60,7 @@ def load(folder: str | os.PathLike[str]) -> tuple[family.ModelConfig, family.Par
 
 def save(
     folder: str | os.PathLike[str],
-    config: family.ModelConfig,
+    config: Config,
     params: family.Params,
     shard_bytes: int = 2**31,
 ) -> None:
@@ -91,14 +94,14 @@ def save(
             write_json(new / INDEX, {"metadata": {"total_size": size}, "weight_map": where})
 
 
-def _config(path: pathlib.Path) -> family.ModelConfig:
+def _config(path: pathlib.Path) -> Config:
     values = read_json(path, "the model's config.json")
     kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind not in FAMILIES:
+    if kind not in MODEL_TYPES:
         raise UserError(
-            f"{path}: model_type is {kind!r}, expected one of {', '.join(FAMILIES)}; no other is built in"
+            f"{path}: model_type is {kind!r}, expected one of {', '.join(MODEL_TYPES)}; no other is built in"
         )
-    return FAMILIES[kind].config_from_hf(values, str(path))
+    return MODEL_TYPES[kind].config_from_hf(values, str(path))
 
 
 def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> Files:

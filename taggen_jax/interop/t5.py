@@ -13,6 +13,8 @@ from taggen_jax.errors import UserError
 from taggen_jax.interop.names import Name
 from taggen_jax.models.t5 import T5Config
 
+MODEL_TYPES = ("t5",)  # of a config.json
+
 # feed_forward_proj <-> (activation, gated). Our gelu is the tanh approximation, as theirs when gated.
 PROJECTIONS = {
     "relu": ("relu", False),
