@@ -12,6 +12,7 @@ from taggen_jax.interop.names import Name
 from taggen_jax.models.bert import BertConfig, StackConfig
 
 MODEL_TYPES = ("encoder-decoder",)  # of a config.json
+SIDES = ("encoder", "decoder")
 # of a side -> the name of its causal model's body, and the classes of encoder and decoder
 KINDS = {
     "bert": ("bert", "BertModel", "BertLMHeadModel"),
@@ -132,12 +133,9 @@ def _head(kind: str) -> tuple[Name, ...]:
 
 def config_from_hf(values: Mapping[str, Any], where: str) -> BertConfig:
     """Our configuration from the content of a `config.json`; `where` names the file in errors."""
-    sides = {side: values.get(side) for side in ("encoder", "decoder")}
-    for side, given in sides.items():
-        if not isinstance(given, Mapping):
-            raise UserError(f"{where}: no config of the {side} in it; an encoder-decoder has one a side")
-    encoder, decoder = (stack_from_hf(given, f"{where}: {side}") for side, given in sides.items())
-    given = {**sides["decoder"], **{key: value for key, value in values.items() if value is not None}}
+    encoder, decoder = (stack_from_hf(_side(values, side, where), f"{where}: {side}") for side in SIDES)
+    body = _side(values, "decoder", where)
+    given = {**body, **{key: value for key, value in values.items() if value is not None}}
     for field in ("eos_token_id", "decoder_start_token_id"):
         if not isinstance(given.get(field), int):
             raise UserError(
@@ -147,12 +145,19 @@ def config_from_hf(values: Mapping[str, Any], where: str) -> BertConfig:
         raise UserError(
             f"{where}: pad_token_id is {given['pad_token_id']}, expected the decoder's, {decoder.pad}"
         )
-    if not (given.get("tie_word_embeddings", True) and sides["decoder"].get("tie_word_embeddings", True)):
+    if not (given.get("tie_word_embeddings", True) and body.get("tie_word_embeddings", True)):
         raise UserError(f"{where}: tie_word_embeddings is false, expected true; no untied head is built in")
     ids = {"eos": given["eos_token_id"], "start": given["decoder_start_token_id"]}
     return configs.from_dict(
         BertConfig, {"encoder": encoder, "decoder": decoder, "pooler": True, **ids}, where
     )
+
+
+def _side(values: Mapping[str, Any], side: str, where: str) -> Mapping[str, Any]:
+    given = values.get(side)
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}: no config of the {side} in it; an encoder-decoder has one a side")
+    return given
 
 
 def stack_from_hf(values: Mapping[str, Any], where: str) -> StackConfig:

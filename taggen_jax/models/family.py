@@ -53,6 +53,11 @@ def parse(values: Mapping[str, Any], where: str = "config.model") -> ModelConfig
     return configs.from_dict(FAMILIES[name][0], values, where)
 
 
+def source_config(config: ModelConfig | EncoderConfig) -> t5.T5Config | EncoderConfig:
+    """The part of a configuration whose `vocab_size` and `pad` are those of what is read."""
+    return config.encoder if isinstance(config, bert.BertConfig) else config
+
+
 def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig) -> Bundle:
     """Takes the family's module apart into shapes, axes and two pure functions."""
     module = (FAMILIES | ENCODERS)[config.family][1]

@@ -1,7 +1,5 @@
 """Our BERT to sequence against transformers' `EncoderDecoderModel`, on random small models."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +15,10 @@ from transformers import (
 )
 
 from taggen_jax.decode.beam import DecodeConfig, beam_search
-from taggen_jax.errors import UserError
 from taggen_jax.interop import hf
 from taggen_jax.models.family import build
 from taggen_jax.models.layers import ComputeConfig
-from tests.interop.test_hf import edit_config, rewrite, tensors
+from tests.interop.test_hf import tensors
 
 PAD, EOS, START, V = 1, 2, 3, 53
 SIZES = {"vocab_size": V, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
