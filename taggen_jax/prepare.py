@@ -154,8 +154,7 @@ def _tokenizer(experiment: Experiment, spool: Spool, vocabulary: Vocabulary) -> 
     tags = [tag for tag, count in zip(vocabulary.tags, vocabulary.counts, strict=True) if count]
     speller = None
     if config.tag_vocab_size:
-        written = (tag for product in spool.products("train") for tag in product.tags)
-        speller, tags = tokenizers.train_speller(written, tags, separator, config), []
+        speller, tags = tokenizers.train_speller(tags, separator, config), []
     if config.path:
         return tokenizers.load(config.path, separator, speller)
     texts = (source_text(product, experiment.text) for product in spool.products("train"))

@@ -23,9 +23,9 @@ from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.tagger import Tagger
-from taggen_jax.training.freeze import partition
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import Training, jit_step, within
+from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
 OF_THE_DATA = ("text", "clean.", "tokenizer.", "tags.lower_case", "tags.synonyms", "tags.separator")
@@ -45,10 +45,11 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     )
     _adopt(experiment, prepared, work)
     bundle = family.build(experiment.model, experiment.compute)
-    training = Training(bundle, partition(bundle.shapes, bundle.axes, cfg.freeze), cfg)
-    train_step = jit_step(training, state_shardings(training, mesh), mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
+    # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
+    training = training_at(bundle, cfg, max(0, (checkpoints.latest_step() or 0) - 1))
     state, first, window = _begin(training, mesh, checkpoints)
+    train_step = jit_step(training, state_shardings(training, mesh), mesh)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
@@ -57,6 +58,10 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log:
         log.say(report(training, first))
         for step in range(first + 1, cfg.steps + 1):
+            if thaws(cfg, step - 1):
+                training, state = thaw(training, state, mesh, step - 1)
+                train_step = jit_step(training, state_shardings(training, mesh), mesh)
+                log.say(report(training, step - 1))
             state, sums = train_step(state, put_batch(next(batches), mesh))
             log.defer(step, sums)
             metrics = None
@@ -79,7 +84,7 @@ def report(training: Training, first: int) -> str:
     trains, stays = (sum(leaf.size for leaf in half.values()) for half in (trainable, frozen))
     pretrained = training.config.pretrained
     begin = f"from {pretrained}" if pretrained else "from random initialisation"
-    begin = f"resumed at step {first}" if first else begin
+    begin = f"from step {first} on" if first else begin
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
 
 

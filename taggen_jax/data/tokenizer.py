@@ -39,9 +39,9 @@ class TokenizerConfig:
     Attributes:
       path: a Hugging Face tokenizer folder to load; "" trains one on the catalog, with the rest:
       vocab_size: number of ids at most; a small catalog yields fewer.
-      tag_vocab_size: above 0, tags are spelt by a tokenizer of their own, trained on them, of at most this
-        many ids. For a model whose decoder has a vocabulary of its own, and where the text's tokenizer would
-        not give tags back as they are (one that lower-cases, say).
+      tag_vocab_size: above 0, tags are spelt by a tokenizer of their own, of at most this many ids, half of
+        which may be frequent tags as a whole. For a model whose decoder has a vocabulary of its own, and
+        where the text's tokenizer would not give tags back as they are (one that lower-cases, say).
       character_coverage: share of the catalog's characters that get pieces; the rarer ones become bytes.
       max_sentences: products (and as many tags) to learn from at most, drawn evenly; time grows with it.
     """
@@ -248,12 +248,31 @@ def train(
     """
     few_tags = _sample(dict.fromkeys(tags), config.max_sentences)
     learnt = _learn(_sample(texts, config.max_sentences) + few_tags * _TAG_WEIGHT, config)
+    backend = _unigram(learnt, separator)
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
+    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator, speller=speller)
+
+
+def train_speller(tags: Sequence[str], separator: str, config: TokenizerConfig) -> Tokenizer:
+    """A tokenizer for tags alone, of `config.tag_vocab_size` ids: whole tags, and pieces for the others.
+
+    Args:
+      tags: distinct, frequent ones first, as which they become ids of their own.
+    """
+    whole = [escape(tag, separator) for tag in tags[: config.tag_vocab_size // 2]]
+    size = config.tag_vocab_size - len(whole)
+    learnt = _learn(_sample(tags, config.max_sentences), dataclasses.replace(config, vocab_size=size))
+    pieces = {" " + tag: 0.0 for tag in whole}  # likelier than anything that could be put together
+    backend = _unigram([*(item for item in learnt if item[0] not in pieces), *pieces.items()], separator)
+    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator)
+
+
+def _unigram(learnt: Sequence[tuple[str, float]], separator: str) -> tokenizers.Tokenizer:
     specials = [_PAD, _EOS, _UNK, separator]
     vocabulary = [(piece, _NEVER) for piece in specials] + [item for item in learnt if item[0] != separator]
     unigram = models.Unigram(vocabulary, unk_id=specials.index(_UNK), byte_fallback=True)
     backend = tokenizers.Tokenizer(unigram)
     backend.normalizer = normalizers.Prepend(" ")  # a word is spelt alike at the start and elsewhere
-    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
     backend.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", left=1, right=0)]
     )
@@ -261,14 +280,7 @@ def train(
         single=f"$A {_EOS}", special_tokens=[(_EOS, specials.index(_EOS))]
     )
     backend.add_special_tokens([tokenizers.AddedToken(piece, normalized=False) for piece in specials])
-    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator, speller=speller)
-
-
-def train_speller(
-    written: Iterable[str], tags: Iterable[str], separator: str, config: TokenizerConfig
-) -> Tokenizer:
-    """A tokenizer for tags alone, of `config.tag_vocab_size` ids: from each time one was written, and all."""
-    return train(written, tags, separator, dataclasses.replace(config, vocab_size=config.tag_vocab_size))
+    return backend
 
 
 def _learn(texts: Sequence[str], config: TokenizerConfig) -> list[tuple[str, float]]:
