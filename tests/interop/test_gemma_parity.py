@@ -91,7 +91,7 @@ def test_searches_agree(case, tmp_path):
     for seed in range(6):
         model = make(case, seed, eos_scale=3.0)
         lengths |= parity.searches_agree(model, *parity.load(model, tmp_path / str(seed)), seed)
-    assert len(lengths) >= parity.T - 3, "outputs must end at many lengths"
+    assert len(lengths) >= 4, "outputs must end at several lengths"
 
 
 def test_there_and_back_is_the_identity(case, tmp_path):
