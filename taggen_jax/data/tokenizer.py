@@ -117,6 +117,10 @@ class Tokenizer:
         texts = self._backend.decode_batch(chunks, skip_special_tokens=False)
         return tuple(unescape(text, self._separator_text) for text in texts if text)
 
+    def tokens(self) -> list[str]:
+        """The text of each id, as the vocabulary spells it."""
+        return [self._backend.id_to_token(i) or "" for i in range(self.size)]
+
     def survives(self, tag: str) -> bool:
         """Whether the tag comes back from its ids unchanged. What does not can never be generated."""
         return self.decode_tags(self.encode_tag(tag)) == (tag,)

@@ -13,14 +13,15 @@ from flax import nnx
 
 from taggen_jax import config as configs
 from taggen_jax.errors import UserError
-from taggen_jax.models import t5, t5gemma, t5gemma2
+from taggen_jax.models import bart, t5, t5gemma, t5gemma2
 from taggen_jax.models.layers import ComputeConfig
 
 Params = dict[str, Any]
-ModelConfig = t5.T5Config | t5gemma.T5GemmaConfig | t5gemma2.T5Gemma2Config
+ModelConfig = t5.T5Config | bart.BartConfig | t5gemma.T5GemmaConfig | t5gemma2.T5Gemma2Config
 
 FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "t5": (t5.T5Config, t5.T5),
+    "bart": (bart.BartConfig, bart.Bart),
     "t5gemma": (t5gemma.T5GemmaConfig, t5gemma.T5Gemma),
     "t5gemma2": (t5gemma2.T5Gemma2Config, t5gemma2.T5Gemma2),
 }

@@ -109,6 +109,11 @@ def _linear_backward(dtype: Any, saved: tuple[Array, Array], dy: Array) -> tuple
 linear.defvjp(_linear_forward, _linear_backward)
 
 
+def add_bias(x: Array, bias: Array) -> Array:
+    """x + bias, where the bias has only the last axes of x."""
+    return x + jnp.expand_dims(bias, tuple(range(x.ndim - bias.ndim)))
+
+
 def split_heads(x_BTD: Array, w_DHK: Array) -> Array:
     """[B, T, D] -> [B, T, H, K]: one matrix product."""
     D, H, K = w_DHK.shape

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import optax
 
-PEAK_FREE = ("norm", "position", "bias")  # last path parts that weight decay leaves alone
+PEAK_FREE = ("norm", "scale", "position", "bias")  # last path parts that weight decay leaves alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
