@@ -43,12 +43,12 @@ def run(
         raise UserError(
             f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
         )
-    evaluation = Evaluation(prepared.counts)
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
     with atomic_write(output / "predictions.jsonl") as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
         for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            evaluation.add(prediction(tagged, gold))
+            evaluation.add(prediction(tagged, gold, row["text"]))
             line = {"id": row["id"], "tags": tagged.tags, "scores": rounded(tagged.scores), "gold": gold}
             line["candidates"] = [[tag, round(score, 6)] for tag, score in tagged.ranked]
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -62,9 +62,9 @@ def score(
     tagger: Tagger, params: Any, batches: Iterable[Mapping[str, np.ndarray]], prepared: Prepared, split: str
 ) -> Evaluation:
     """Tags some batches of a split and scores them, without writing anything."""
-    evaluation = Evaluation(prepared.counts)
-    for _, tagged, gold in predictions(tagger, params, batches, prepared, split):
-        evaluation.add(prediction(tagged, gold))
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    for row, tagged, gold in predictions(tagger, params, batches, prepared, split):
+        evaluation.add(prediction(tagged, gold, row["text"]))
     return evaluation
 
 
@@ -78,9 +78,15 @@ def predictions(
         yield row, tagged, tuple(tags[i] for i in row["tags"])
 
 
-def prediction(tagged: Tagged, gold: tuple[str, ...]) -> Prediction:
-    ranked = tuple(tag for tag, _ in tagged.ranked)
-    return Prediction(gold=gold, tags=tagged.tags, ranked=ranked, duplicates=tagged.duplicates)
+def prediction(tagged: Tagged, gold: tuple[str, ...], text: str) -> Prediction:
+    return Prediction(
+        gold=gold,
+        tags=tagged.tags,
+        ranked=tuple(tag for tag, _ in tagged.ranked),
+        scores=tuple(score for _, score in tagged.ranked),
+        text=text,
+        duplicates=tagged.duplicates,
+    )
 
 
 def rounded(scores: Iterable[float]) -> list[float]:
