@@ -1,6 +1,5 @@
 """taggen evaluate: tags a prepared split and measures the tags against the ones that people gave."""
 
-import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from taggen_jax.files import atomic_write, write_json
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
+from taggen_jax.predictions import NAME, to_line
 from taggen_jax.prepared import Prepared
 from taggen_jax.tagger import Tagger, open_workdir
 from taggen_jax.terminal import counted
@@ -30,9 +30,8 @@ def run(
 ) -> dict[str, float]:
     """Writes metrics.json and predictions.jsonl into `output` (the workdir by default), prints the table.
 
-    A line of predictions.jsonl: "id"; "tags", the answer, best first, with "scores", their inclusion
-    probabilities; "gold"; "candidates", the longer ranking that the measures at k look at, as [tag, score]
-    pairs.
+    What a line of predictions.jsonl holds is said in `taggen_jax.predictions`; scores are inclusion
+    probabilities.
 
     Raises:
       UserError: workdir or data are incomplete, or were not made for each other.
@@ -44,14 +43,13 @@ def run(
             f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
         )
     evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
-    with atomic_write(output / "predictions.jsonl") as file:
+    with atomic_write(output / NAME) as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
         for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            evaluation.add(prediction(tagged, gold, row["text"]))
-            line = {"id": row["id"], "tags": tagged.tags, "scores": rounded(tagged.scores), "gold": gold}
-            line["candidates"] = [[tag, round(score, 6)] for tag, score in tagged.ranked]
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            scored = prediction(tagged, gold, row["text"])
+            evaluation.add(scored)
+            file.write(to_line(row["id"], scored))
     metrics = evaluation.result()
     write_json(output / "metrics.json", metrics)
     print(render(metrics))
@@ -87,8 +85,3 @@ def prediction(tagged: Tagged, gold: tuple[str, ...], text: str) -> Prediction:
         text=text,
         duplicates=tagged.duplicates,
     )
-
-
-def rounded(scores: Iterable[float]) -> list[float]:
-    """To the six decimals that are written to files."""
-    return [round(score, 6) for score in scores]
