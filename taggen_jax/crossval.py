@@ -18,6 +18,7 @@ from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import CatalogConfig, expand, read
 from taggen_jax.catalog.splits import Deduplicator, SplitConfig, split_of
 from taggen_jax.catalog.tags import normalise
+from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import atomic_write, write_json
@@ -132,6 +133,7 @@ def _pool(output: pathlib.Path, ids: Sequence[str], results: Sequence[Metrics]) 
             fold, item = answers[id]
             evaluation.add(item.prediction)
             file.write(predictions.to_line(id, item.prediction, fold=fold))
+    Vocabulary.from_counts(counts).save(output / "vocabulary.json")  # for `taggen report`
     pooled = evaluation.result()
     shared = [name for name in pooled if all(name in result for result in results)]
     mean = {name: statistics.mean(result[name] for result in results) for name in shared}

@@ -18,7 +18,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("parallel",),
     ("training",),
     ("interop",),
-    ("runs",),
+    ("runs", "reports"),
     ("experiment", "terminal"),
     ("tagger", "prepared", "predictions"),
     ("prepare", "train", "evaluate", "generate", "demo", "crossval", "compare", "report"),
