@@ -33,13 +33,16 @@ COLUMNS = {
 }
 LOWER_IS_BETTER = {"ece_at_5"}
 CURVES = {
-    "train/loss": "Loss in training",
-    "validation/loss": "Loss on validation",
-    "validation/micro_f1": "micro-F1 on validation",
-    "validation/macro_f1": "macro-F1 on validation",
-    "validation/p_at_5": "P@5 on validation",
-    "train/learning_rate": "Learning rate",
+    "train/loss": ("Loss in training", "loss"),
+    "validation/loss": ("Loss on validation", "loss"),
+    "validation/micro_f1": ("micro-F1 on validation", "micro-F1"),
+    "validation/macro_f1": ("macro-F1 on validation", "macro-F1"),
+    "validation/p_at_5": ("P@5 on validation", "P@5"),
+    "train/learning_rate": ("Learning rate", "learning rate"),
 }
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # no request, no script, come what may
+)
 PAIRS, PRODUCTS, LETTERS, POINTS = 20, 8, 420, 400
 
 
@@ -62,6 +65,7 @@ def page(runs: Sequence[Run]) -> Html:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("title", f"Tag report: {first.name}"),
         element("style", Html(CSS)),
     )
@@ -138,10 +142,10 @@ def _difference(first: Run, other: Run) -> Html:
 
 def _training(runs: Sequence[Run]) -> Html:
     drawn = []
-    for key, title in CURVES.items():
+    for key, (title, label) in CURVES.items():
         curves = {run.name: points for run in runs if len(points := run.curve(key))}
         if curves:
-            drawn.append(plots.lines(title, "step", title.split()[0], curves))
+            drawn.append(plots.lines(title, "step", label, curves))
     return join([element("h2", "Training"), element("div", drawn, class_="plots")]) if drawn else Html()
 
 
@@ -155,14 +159,25 @@ def _quality(runs: Sequence[Run]) -> Html:
         plots.lines("Precision and recall, all pairs pooled", "recall", "precision", precision, unit=True),
         plots.reliability(reliability),
         plots.bars(
-            "F1 by training count of the tag", "training products", "micro-F1", names, _slices(runs, SLICES)
+            "F1 by training count",
+            "training products of the tag",
+            "micro-F1",
+            names,
+            _slices(runs, SLICES, "micro_f1"),
+        ),
+        plots.bars(
+            "Recall@5 by training count",
+            "training products of the tag",
+            "recall@5",
+            names,
+            _slices(runs, SLICES, "recall_at_5"),
         ),
         plots.bars(
             "F1 by tag frequency, tenths of the training pairs",
             "frequent tags to rare ones",
             "micro-F1",
             [str(i + 1) for i in range(len(DECILES))],
-            _slices(runs, DECILES),
+            _slices(runs, DECILES, "micro_f1"),
         ),
         plots.lines(
             "Risk when doubtful products are left out", "share answered", "risk, 1 - F1", risks, unit=True
@@ -171,8 +186,8 @@ def _quality(runs: Sequence[Run]) -> Html:
     return join([element("h2", "Quality"), element("div", drawn, class_="plots")])
 
 
-def _slices(runs: Sequence[Run], names: Iterable[str]) -> dict[str, list[float]]:
-    return {run.name: [run.metrics.get(f"{name}_micro_f1", math.nan) for name in names] for run in runs}
+def _slices(runs: Sequence[Run], names: Iterable[str], measure: str) -> dict[str, list[float]]:
+    return {run.name: [run.metrics.get(f"{name}_{measure}", math.nan) for name in names] for run in runs}
 
 
 def _coverage(risk: np.ndarray) -> np.ndarray:
@@ -190,7 +205,7 @@ def _confusions(run: Run) -> Html:
     rows = [(str(c.predicted), str(c.gold), c.products, c.right) for c in confusions(run.predictions, PAIRS)]
     if not rows:
         return Html()
-    heading = ["predicted", "instead of", "products", "of it right elsewhere"]
+    heading = ["predicted", "instead of", "products", "missed tag right elsewhere"]
     return join([element("h2", "Most confused tags"), table(heading, rows, class_="words")])
 
 

@@ -33,8 +33,8 @@ figcaption { font-weight: 600; font-size: 14px; margin-bottom: 6px; }
 img.plot { width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; padding: 4px 16px 8px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th { text-align: right; font-weight: 600; color: var(--soft); font-size: 13px; padding: 8px 10px;
-  vertical-align: bottom; }
+th { text-align: right; white-space: nowrap; font-weight: 600; color: var(--soft); font-size: 13px;
+  padding: 8px 10px; vertical-align: bottom; }
 td { text-align: right; padding: 6px 10px; border-top: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 table.words td:nth-child(2), table.words th:nth-child(2) { text-align: left; }
