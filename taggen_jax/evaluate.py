@@ -18,6 +18,8 @@ from taggen_jax.prepared import Prepared
 from taggen_jax.tagger import Tagger, open_workdir
 from taggen_jax.terminal import counted
 
+SAMPLES, LETTERS = 8, 160  # products that training shows after an evaluation, and how much of their text
+
 Row = Mapping[str, Any]
 
 
@@ -58,12 +60,25 @@ def run(
 
 def score(
     tagger: Tagger, params: Any, batches: Iterable[Mapping[str, np.ndarray]], prepared: Prepared, split: str
-) -> Evaluation:
-    """Tags some batches of a split and scores them, without writing anything."""
+) -> tuple[Evaluation, list[Prediction]]:
+    """Tags some batches of a split and scores them, without writing anything; also returns the first few."""
     evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    samples: list[Prediction] = []
     for row, tagged, gold in predictions(tagger, params, batches, prepared, split):
-        evaluation.add(prediction(tagged, gold, row["text"]))
-    return evaluation
+        scored = prediction(tagged, gold, row["text"])
+        evaluation.add(scored)
+        if len(samples) < SAMPLES:
+            samples.append(scored)
+    return evaluation, samples
+
+
+def describe(samples: Iterable[Prediction]) -> str:
+    """Some tagged products as lines of plain text: what was read, what was answered, what people gave."""
+    lines = []
+    for item in samples:
+        tags, gold = (", ".join(map(str, part)) for part in (item.tags, item.gold))
+        lines += [item.text[:LETTERS].replace("\n", " "), f"  tags: {tags}", f"  gold: {gold}", ""]
+    return "\n".join(lines)
 
 
 def predictions(

@@ -38,6 +38,7 @@ CURVES = {
     "validation/micro_f1": ("micro-F1 on validation", "micro-F1"),
     "validation/macro_f1": ("macro-F1 on validation", "macro-F1"),
     "validation/p_at_5": ("P@5 on validation", "P@5"),
+    "validation/ndcg_at_5": ("nDCG@5 on validation", "nDCG@5"),
     "train/learning_rate": ("Learning rate", "learning rate"),
 }
 POLICY = (
