@@ -21,7 +21,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("runs", "reports"),
     ("experiment", "terminal"),
     ("tagger", "prepared", "predictions"),
-    ("prepare", "train", "evaluate", "generate", "demo", "crossval", "compare", "report"),
+    ("prepare", "train", "evaluate", "generate", "convert", "demo", "crossval", "compare", "report"),
     ("main",),
     ("__main__",),
 )

@@ -95,7 +95,8 @@ def test_settings_are_overridden_and_kept(dirty, config_file, tmp_path, capsys):
     [
         (
             ["tagg"],
-            "no verb 'tagg'; there are prepare, train, evaluate, generate, crossval, compare, report, demo",
+            "no verb 'tagg'; there are prepare, train, evaluate, generate, "
+            "crossval, compare, report, import, export, demo",
         ),
         (["train", "--data=d", "--workdir=w"], "--config is missing"),
         (["train", "--config=nowhere.py", "--data=d", "--workdir=w"], "nowhere.py: no such config file"),
