@@ -57,11 +57,12 @@ def plot(title: str, x: str, y: str, width: float = 5.2, height: float = 3.4) ->
     try:
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.rcsetup import cycler
     except ImportError as error:
         raise UserError(
             "taggen report: matplotlib is missing; run `pip install 'taggen-jax[report]'`"
         ) from error
-    style: Any = {**_STYLE, "axes.prop_cycle": matplotlib.cycler(color=COLOURS)}
+    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}
     with matplotlib.rc_context(style):
         drawn, figure = Plot(), Figure(figsize=(width, height), layout="constrained")
         drawn.axes = figure.add_subplot(xlabel=x, ylabel=y)
