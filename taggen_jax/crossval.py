@@ -21,7 +21,7 @@ from taggen_jax.catalog.tags import normalise
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
-from taggen_jax.files import atomic_write, write_json
+from taggen_jax.files import atomic_write, read_json, write_json
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.table import render
 from taggen_jax.prepared import Prepared
@@ -45,6 +45,7 @@ def run(
 ) -> dict[str, float]:
     """Writes OUTPUT/fold-N/{data,workdir,metrics.json,predictions.jsonl} for every fold, and into OUTPUT
 
+    folds.json         the fold of every product, by id
     predictions.jsonl  every product once, tagged by the model that never saw its group
     metrics.json       their scores together; a tag's training count is its mean over the folds
     crossval.json      "folds", each one's metrics; "mean" and "spread", the standard deviation over folds
@@ -53,7 +54,7 @@ def run(
     Run again after a stop, it goes on where it was.
 
     Raises:
-      UserError: the catalog cannot be read or cut into so many folds.
+      UserError: the catalog cannot be read or cut into so many folds, or the output is of other folds.
     """
     products = _products(experiment, expand(input), output)
     groups = strata.groups(products)
@@ -61,6 +62,7 @@ def run(
         fold_of = strata.assign(groups, [product.tags for product in products], folds)
     except ValueError as error:
         raise UserError(f"taggen crossval: {error}; give another --folds, or more products") from error
+    _keep(output / "folds.json", {product.id: fold for product, fold in zip(products, fold_of, strict=True)})
     products = [
         dataclasses.replace(product, group=products[group].id)
         for product, group in zip(products, groups, strict=True)
@@ -86,6 +88,15 @@ def _products(experiment: Experiment, paths: Sequence[pathlib.Path], output: pat
         )
 
 
+def _keep(path: pathlib.Path, folds: Mapping[str, int]) -> None:
+    """Writes the folds down, or checks that they are those with which the output was begun."""
+    if path.exists() and read_json(path, "the assignment of folds") != folds:
+        raise UserError(
+            f"{path.parent}: begun with other products or another --folds; give a new --output, or remove it"
+        )
+    write_json(path, folds)
+
+
 def _split(
     products: Sequence[Product], fold_of: Sequence[int], fold: int, validation: float
 ) -> dict[str, list[Product]]:
@@ -107,9 +118,7 @@ def _one(experiment: Experiment, parts: Mapping[str, Sequence[Product]], folder:
         for split in files:
             (folder / f"{split}.jsonl").unlink()
     train.run(experiment, data, workdir)
-    evaluate.run(workdir, data, "test", folder)
-    metrics: Metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return metrics
+    return evaluate.run(workdir, data, "test", folder)
 
 
 def _write(products: Sequence[Product], path: pathlib.Path) -> list[str]:
@@ -129,7 +138,9 @@ def _pool(output: pathlib.Path, ids: Sequence[str], results: Sequence[Metrics]) 
     evaluation = Evaluation(counts, round(statistics.mean(len(data.source("train")) for data in prepared)))
     answers = {item.id: (fold, item) for fold, path in enumerate(folders) for item in predictions.read(path)}
     with atomic_write(output / predictions.NAME) as file:
-        for id in ids:
+        for id in filter(
+            answers.__contains__, ids
+        ):  # a title that cleaning emptied is in a fold's quarantine
             fold, item = answers[id]
             evaluation.add(item.prediction)
             file.write(predictions.to_line(id, item.prediction, fold=fold))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from taggen_jax.metrics.bootstrap import compare
+from taggen_jax.metrics.bootstrap import Sample, compare
 from taggen_jax.metrics.calibration import BINS
 from taggen_jax.metrics.curves import confusions, extremes, precision_recall
 from taggen_jax.metrics.prediction import Prediction
@@ -126,9 +126,7 @@ def _difference(first: Run, other: Run) -> Html:
     order = {id: i for i, id in enumerate(other.ids)}
     if order.keys() != set(first.ids):
         return join([heading, element("p", "Not of the same products, so not to be paired.", class_="soft")])
-    paired = Run(
-        other.name, first.ids, tuple(other.predictions[order[id]] for id in first.ids), other.counts, (), {}
-    )
+    paired = Sample([other.predictions[order[id]] for id in first.ids])
     rows = [
         (
             MAIN[name],
@@ -136,7 +134,7 @@ def _difference(first: Run, other: Run) -> Html:
             f"{100 * d.difference.low:+.1f} to {100 * d.difference.high:+.1f}",
             f"{d.p:.4f}",
         )
-        for name, d in compare(first.sample, paired.sample).items()
+        for name, d in compare(first.sample, paired).items()
     ]
     return join([heading, table(["paired bootstrap over products", "difference", "95% interval", "p"], rows)])
 

@@ -34,6 +34,9 @@ def test_every_product_is_held_out_once_and_no_group_straddles(validated):
         for row in Prepared(output / f"fold-{fold}" / "data").source(split)
     ]
     held_out = collections.Counter(id for id, _, _, split in rows if split == "test")
+    assert json.loads((output / "folds.json").read_text()) == {
+        id: fold for id, _, fold, split in rows if split == "test"
+    }
     assert pooled["products"] == len(held_out) == PRODUCTS and set(held_out.values()) == {1}
     places = collections.defaultdict(set)
     for _, group, fold, split in rows:
@@ -56,6 +59,12 @@ def test_the_pool_is_the_folds_together(validated):
     scores = [json.loads((folder / "metrics.json").read_text())["p_at_1"] for folder in folders]
     assert written["mean"]["p_at_1"] == pytest.approx(statistics.mean(scores))
     assert written["spread"]["p_at_1"] == pytest.approx(statistics.stdev(scores))
+
+
+def test_an_output_of_other_folds_is_refused(validated, trained):
+    output, _ = validated
+    with pytest.raises(UserError, match="begun with other products or another --folds"):
+        crossval.run(EXPERIMENT, [str(trained.catalog)], output, FOLDS + 1)
 
 
 def test_predictions_read_back_as_they_were(tmp_path):
