@@ -23,6 +23,8 @@ def run(workdir: pathlib.Path, output: pathlib.Path) -> None:
       UserError: a workdir was not evaluated, or matplotlib is not installed.
     """
     folders = [pathlib.Path(name) for name in str(workdir).split(",") if name]
+    if not folders:
+        raise UserError("taggen report: --workdir names no folder; give one, or several as first,second")
     runs = [load(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
     with atomic_write(output) as file:
         file.write(page(runs))

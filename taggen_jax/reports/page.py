@@ -41,9 +41,8 @@ CURVES = {
     "validation/ndcg_at_5": ("nDCG@5 on validation", "nDCG@5"),
     "train/learning_rate": ("Learning rate", "learning rate"),
 }
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # no request, no script, come what may
-)
+# No request and no script, whatever the texts are.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PAIRS, PRODUCTS, LETTERS, POINTS = 20, 8, 420, 400
 
 
