@@ -43,6 +43,7 @@ CURVES = {
 }
 # No request and no script, whatever the texts are.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+UNIT = {"left": 0.0, "right": 1.0, "bottom": 0.0}
 PAIRS, PRODUCTS, LETTERS, POINTS = 20, 8, 420, 400
 
 
@@ -141,7 +142,7 @@ def _difference(first: Run, other: Run) -> Html:
 def _training(runs: Sequence[Run]) -> Html:
     drawn = []
     for key, (title, label) in CURVES.items():
-        curves = {run.name: points for run in runs if len(points := run.curve(key))}
+        curves = {run.name: points for run in runs if len(points := run.curve(key)) > 1}
         if curves:
             drawn.append(plots.lines(title, "step", label, curves))
     return join([element("h2", "Training"), element("div", drawn, class_="plots")]) if drawn else Html()
@@ -154,7 +155,9 @@ def _quality(runs: Sequence[Run]) -> Html:
     risks = {run.name: _thin(_coverage(run.evaluation.risk.curves()[:, 0])) for run in runs}
     names = [f"{name}, {least}+" if least else name for name, least in SLICES.items()]
     drawn = [
-        plots.lines("Precision and recall, all pairs pooled", "recall", "precision", precision, unit=True),
+        plots.lines(
+            "Precision and recall, all pairs pooled", "recall", "precision", precision, **UNIT, top=1.02
+        ),
         plots.reliability(reliability),
         plots.bars(
             "F1 by training count",
@@ -178,7 +181,7 @@ def _quality(runs: Sequence[Run]) -> Html:
             _slices(runs, DECILES, "micro_f1"),
         ),
         plots.lines(
-            "Risk when doubtful products are left out", "share answered", "risk, 1 - F1", risks, unit=True
+            "Risk when doubtful products are left out", "share answered", "risk, 1 - F1", risks, **UNIT
         ),
     ]
     return join([element("h2", "Quality"), element("div", drawn, class_="plots")])

@@ -74,13 +74,13 @@ def plot(title: str, x: str, y: str, width: float = 5.2, height: float = 3.4) ->
     drawn.image = element("figure", element("figcaption", title), picture)
 
 
-def lines(title: str, x: str, y: str, curves: Lines, *, unit: bool = False) -> Html:
-    """A line a run; with `unit` both axes run from 0 to 1."""
+def lines(title: str, x: str, y: str, curves: Lines, **limits: float) -> Html:
+    """A line a run, few points marked; `limits` are matplotlib's left, right, bottom and top."""
     with plot(title, x, y) as drawn:
         for name, points in curves.items():
             drawn.axes.plot(*points.T, label=name, marker="o" if len(points) < 12 else "", markersize=4)
-        if unit:
-            drawn.axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        drawn.axes.set_xlim(limits.get("left"), limits.get("right"))
+        drawn.axes.set_ylim(limits.get("bottom"), limits.get("top"))
         _legend(drawn.axes, curves)
     return drawn.image
 
@@ -104,7 +104,7 @@ def bars(title: str, x: str, y: str, groups: Sequence[str], heights: Mapping[str
             drawn.axes.bar(places + (i - (len(heights) - 1) / 2) * width, values, width, label=name)
         drawn.axes.set_xticks(places, groups)
         drawn.axes.grid(False, axis="x")
-        drawn.axes.set_ylim(0, 1)
+        drawn.axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=(0, 1))
         _legend(drawn.axes, heights)
     return drawn.image
 

@@ -53,7 +53,8 @@ def workdir(folder, right: float, products: int = 80):
     (folder / predictions.NAME).write_text("".join(lines), encoding="utf-8")
     Vocabulary.from_counts(COUNTS).save(folder / "vocabulary.json")
     steps = [{"step": step, "train/loss": 3 / step, "train/nll": None} for step in range(1, 20)]
-    steps.append({"step": 19, "validation/loss": 0.4})
+    steps += [{"step": step, "validation/loss": 4 / step} for step in (9, 19)]
+    steps.append({"step": 19, "validation/micro_f1": 0.5})  # one point is no curve
     text = "".join(json.dumps(line) + "\n" for line in steps) + '{"step": 20, "tra'  # still being written
     (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
     return folder
