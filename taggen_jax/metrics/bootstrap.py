@@ -57,7 +57,7 @@ class Sample:
     def __init__(self, predictions: Sequence[Prediction]) -> None:
         """Takes the products in the order that both systems share."""
         self.products = np.array([_product(prediction) for prediction in predictions]).reshape(-1, 5).T
-        positive = {tag for prediction in predictions for tag in prediction.gold}
+        positive = dict.fromkeys(tag for prediction in predictions for tag in prediction.gold)
         ids: dict[Tag, int] = {tag: i for i, tag in enumerate(positive)}
         rows = [
             (ids[tag], i, tag in gold and tag in tags, (tag in gold) + (tag in tags), tag in gold)
