@@ -14,10 +14,10 @@ from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand, read
 from taggen_jax.data.tokenizer import Tokenizer
-from taggen_jax.evaluate import rounded
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import atomic_write
 from taggen_jax.models.family import source_config
+from taggen_jax.predictions import rounded
 from taggen_jax.tagger import open_workdir
 from taggen_jax.terminal import counted
 

@@ -61,6 +61,18 @@ VERBS = {
         takes=("strict",),
         config="workdir",
     ),
+    "crossval": Verb(
+        "train and evaluate on every fold of a catalog in turn, and pool what was held out",
+        needs=("input", "output"),
+        takes=("folds",),
+        config="file",
+    ),
+    "compare": Verb(
+        "say how sure it is that one system's tags are better than another's",
+        needs=("a", "b"),
+        takes=("output",),
+    ),
+    "report": Verb("write one HTML file about some runs", needs=("workdir", "output")),
     "import": Verb(
         "make a workdir of a Hugging Face folder",
         needs=("from", "workdir"),
@@ -78,7 +90,7 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
@@ -105,6 +117,11 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "split": lambda to: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
     ),
+    "folds": lambda to: flags.DEFINE_integer(
+        "folds", 5, "how many parts the catalog is cut into", flag_values=to
+    ),
+    "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
+    "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 

@@ -12,9 +12,10 @@ from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
-from taggen_jax.evaluate import score
+from taggen_jax.evaluate import describe, score
 from taggen_jax.experiment import Experiment
 from taggen_jax.interop import hf
+from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
 from taggen_jax.models.family import Params
 from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
@@ -66,8 +67,9 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
             log.defer(step, sums)
             metrics = None
             if due(step, cfg.eval_every, cfg.steps):
-                metrics = evaluations(state["params"])
+                metrics, samples = evaluations(state["params"])
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
+                log.show(step, "validation/products", describe(samples))
             if metrics or due(step, cfg.save_every, cfg.steps):
                 checkpoints.save(step, state, {"batch": step}, {"window": log.window()}, metrics)
     checkpoints.close()
@@ -177,8 +179,8 @@ def pretrained(training: Training) -> Params:
 
 def _evaluations(
     experiment: Experiment, prepared: Prepared, training: Training, mesh: Mesh
-) -> Callable[[Any], dict[str, float]]:
-    """params -> metrics of validation: the loss over all of it, tag scores over the first products."""
+) -> Callable[[Any], tuple[dict[str, float], list[Prediction]]]:
+    """params -> metrics of validation (loss over all of it, tag scores over its first products), samples."""
     eval_step = within(jax.jit(training.eval_step), mesh)
     rows = len(prepared.source("validation"))
     if not rows:
@@ -188,20 +190,22 @@ def _evaluations(
     products = min(experiment.train.eval_products, rows)
     tagger = Tagger(training.bundle, prepared.tokenizer(experiment.tags.separator), mesh, experiment.generate)
 
-    def evaluate(params: Any) -> dict[str, float]:
+    def evaluate(params: Any) -> tuple[dict[str, float], list[Prediction]]:
         batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)
         total: dict[str, float] = {}
         for sums in _ahead(eval_step(params, put_batch(batch, mesh)) for batch in batches):
             for name, value in sums.items():
                 total[name] = total.get(name, 0.0) + float(value)
         metrics = means(total)
+        samples: list[Prediction] = []
         if products:
             batches = prepared.eval_batches(
                 experiment, "validation", experiment.generate.batch_size, products
             )
-            scores = score(tagger, params, batches, prepared, "validation").result()
-            metrics |= {name: scores[name] for name in ("micro_f1", "macro_f1", "p_at_5")}
-        return metrics
+            evaluation, samples = score(tagger, params, batches, prepared, "validation")
+            scores = evaluation.result()
+            metrics |= {name: scores[name] for name in ("micro_f1", "macro_f1", "p_at_5", "ndcg_at_5")}
+        return metrics, samples
 
     return evaluate
 
