@@ -1,6 +1,5 @@
 """taggen evaluate: tags a prepared split and measures the tags against the ones that people gave."""
 
-import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,9 +13,12 @@ from taggen_jax.files import atomic_write, write_json
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
+from taggen_jax.predictions import NAME, to_line
 from taggen_jax.prepared import Prepared
 from taggen_jax.tagger import Tagger, open_workdir
 from taggen_jax.terminal import counted
+
+SAMPLES, LETTERS = 8, 160  # products that training shows after an evaluation, and how much of their text
 
 Row = Mapping[str, Any]
 
@@ -30,9 +32,8 @@ def run(
 ) -> dict[str, float]:
     """Writes metrics.json and predictions.jsonl into `output` (the workdir by default), prints the table.
 
-    A line of predictions.jsonl: "id"; "tags", the answer, best first, with "scores", their inclusion
-    probabilities; "gold"; "candidates", the longer ranking that the measures at k look at, as [tag, score]
-    pairs.
+    What a line of predictions.jsonl holds is said in `taggen_jax.predictions`; scores are inclusion
+    probabilities.
 
     Raises:
       UserError: workdir or data are incomplete, or were not made for each other.
@@ -43,15 +44,14 @@ def run(
         raise UserError(
             f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
         )
-    evaluation = Evaluation(prepared.counts)
-    with atomic_write(output / "predictions.jsonl") as file:
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    with atomic_write(output / NAME) as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
         for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            evaluation.add(prediction(tagged, gold))
-            line = {"id": row["id"], "tags": tagged.tags, "scores": rounded(tagged.scores), "gold": gold}
-            line["candidates"] = [[tag, round(score, 6)] for tag, score in tagged.ranked]
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            scored = prediction(tagged, gold, row["text"])
+            evaluation.add(scored)
+            file.write(to_line(row["id"], scored))
     metrics = evaluation.result()
     write_json(output / "metrics.json", metrics)
     print(render(metrics))
@@ -60,12 +60,25 @@ def run(
 
 def score(
     tagger: Tagger, params: Any, batches: Iterable[Mapping[str, np.ndarray]], prepared: Prepared, split: str
-) -> Evaluation:
-    """Tags some batches of a split and scores them, without writing anything."""
-    evaluation = Evaluation(prepared.counts)
-    for _, tagged, gold in predictions(tagger, params, batches, prepared, split):
-        evaluation.add(prediction(tagged, gold))
-    return evaluation
+) -> tuple[Evaluation, list[Prediction]]:
+    """Tags some batches of a split and scores them, without writing anything; also returns the first few."""
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    samples: list[Prediction] = []
+    for row, tagged, gold in predictions(tagger, params, batches, prepared, split):
+        scored = prediction(tagged, gold, row["text"])
+        evaluation.add(scored)
+        if len(samples) < SAMPLES:
+            samples.append(scored)
+    return evaluation, samples
+
+
+def describe(samples: Iterable[Prediction]) -> str:
+    """Some tagged products as lines of plain text: what was read, what was answered, what people gave."""
+    lines = []
+    for item in samples:
+        tags, gold = (", ".join(map(str, part)) for part in (item.tags, item.gold))
+        lines += [item.text[:LETTERS].replace("\n", " "), f"  tags: {tags}", f"  gold: {gold}", ""]
+    return "\n".join(lines)
 
 
 def predictions(
@@ -78,11 +91,12 @@ def predictions(
         yield row, tagged, tuple(tags[i] for i in row["tags"])
 
 
-def prediction(tagged: Tagged, gold: tuple[str, ...]) -> Prediction:
-    ranked = tuple(tag for tag, _ in tagged.ranked)
-    return Prediction(gold=gold, tags=tagged.tags, ranked=ranked, duplicates=tagged.duplicates)
-
-
-def rounded(scores: Iterable[float]) -> list[float]:
-    """To the six decimals that are written to files."""
-    return [round(score, 6) for score in scores]
+def prediction(tagged: Tagged, gold: tuple[str, ...], text: str) -> Prediction:
+    return Prediction(
+        gold=gold,
+        tags=tagged.tags,
+        ranked=tuple(tag for tag, _ in tagged.ranked),
+        scores=tuple(score for _, score in tagged.ranked),
+        text=text,
+        duplicates=tagged.duplicates,
+    )

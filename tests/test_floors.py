@@ -18,10 +18,10 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("parallel",),
     ("training",),
     ("interop",),
-    ("runs",),
+    ("runs", "reports"),
     ("experiment", "terminal"),
-    ("tagger", "prepared"),
-    ("prepare", "train", "evaluate", "generate", "demo"),
+    ("tagger", "prepared", "predictions"),
+    ("prepare", "train", "evaluate", "generate", "convert", "demo", "crossval", "compare", "report"),
     ("main",),
     ("__main__",),
 )

@@ -101,15 +101,19 @@ def tune(scores: np.ndarray, products: Sequence[Product], tags: Sequence[str]) -
 
 
 def evaluate(
-    scores: np.ndarray, products: Sequence[Product], counts: dict[str, int], threshold: float
+    scores: np.ndarray, products: Sequence[Product], counts: dict[str, int], training: int, threshold: float
 ) -> dict[str, float]:
     """Scores every product; its set is what reaches the threshold. Columns stand in the order of `counts`."""
-    evaluation, tags = Evaluation(counts), list(counts)
+    evaluation, tags = Evaluation(counts, training), list(counts)
     for product, row in zip(products, scores, strict=True):
         best = np.argsort(-row, kind="stable")
         chosen = tuple(tags[i] for i in best if row[i] >= threshold)
         ranked = tuple(tags[i] for i in best[:RANKED])
-        evaluation.add(Prediction(gold=product.tags, tags=chosen, ranked=ranked))
+        best_scores = tuple(row[best[:RANKED]].tolist())
+        text = source_text(product, WHOLE)
+        evaluation.add(
+            Prediction(gold=product.tags, tags=chosen, ranked=ranked, scores=best_scores, text=text)
+        )
     return evaluation.result()
 
 
@@ -129,7 +133,7 @@ def main() -> None:
     x_train, *x_others = features((train, *others))
     on_validation, on_test = probabilities(x_train, x_others, train, list(counts))
     threshold = tune(on_validation, validation, list(counts))
-    result = evaluate(on_test, test, counts, threshold)
+    result = evaluate(on_test, test, counts, len(train), threshold)
     print(render(result))
     seconds = round(time.time() - start, 1)
     print(json.dumps({"system": "linear", "seconds": seconds, "threshold": threshold, **result}))

@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from taggen_jax.metrics.accumulator import Accumulator
 from taggen_jax.metrics.prediction import Prediction, Tag
+
+
+def harmonic(one: float, other: float) -> float:
+    """F1 of a precision and a recall; 0 where both are 0."""
+    return divide(2 * one * other, one + other)
 
 
 def divide(sum_: float, weight: float) -> float:
@@ -40,8 +46,10 @@ class Counts:
         )
 
 
-class TagCounts:
+class TagCounts(Accumulator):
     """`Counts` of every tag that occurs in gold or predicted sets."""
+
+    STATE = ("gold", "predicted", "right")
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -54,12 +62,6 @@ class TagCounts:
         self.gold.update(prediction.gold)
         self.predicted.update(prediction.tags)
         self.right.update(set(prediction.gold).intersection(prediction.tags))
-
-    def merge(self, other: "TagCounts") -> None:
-        """Adds what `other` has counted."""
-        self.gold.update(other.gold)
-        self.predicted.update(other.predicted)
-        self.right.update(other.right)
 
     def of(self, tag: Tag) -> Counts:
         """One tag's counts; zeros where it never occurred."""

@@ -3,11 +3,12 @@
 import collections
 from collections.abc import Collection
 
+from taggen_jax.metrics.accumulator import Accumulator
 from taggen_jax.metrics.counts import divide
 from taggen_jax.metrics.prediction import Prediction, Tag
 
 
-class Outputs:
+class Outputs(Accumulator):
     """Sizes and rates of the predicted sets.
 
     products, without_gold     numbers of products
@@ -16,6 +17,8 @@ class Outputs:
     duplicate_rate             repeats / predicted tags with repeats
     empty_rate                 products with nothing predicted / products
     """
+
+    STATE = ("sums",)
 
     def __init__(self, vocabulary: Collection[Tag]) -> None:
         """Takes the valid tags; a container with a quick `in`."""
@@ -33,10 +36,6 @@ class Outputs:
             invalid=sum(tag not in self.vocabulary for tag in prediction.tags),
             duplicates=prediction.duplicates,
         )
-
-    def merge(self, other: "Outputs") -> None:
-        """Adds what `other` has counted."""
-        self.sums.update(other.sums)
 
     def result(self) -> dict[str, float]:
         """Rates as fractions in 0..1."""

@@ -1,17 +1,22 @@
-"""The same tags apart by how often training saw them: head, torso and tail.
+"""The same tags apart by how often training saw them: head, torso and tail, and ten slices of equal mass.
 
-Every tag is in one slice, a tag that training never saw (in the vocabulary or not) in the tail; so the
-slices' counts add up to those behind micro-F1.
+Every tag is in one slice of each kind, a tag that training never saw (in the vocabulary or not) in the tail
+and in decile 10; so the slices' counts add up to those behind micro-F1.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import numpy as np
+
+from taggen_jax.metrics.accumulator import Accumulator
 from taggen_jax.metrics.counts import TagCounts, divide
+from taggen_jax.metrics.histogram import equal_mass
 from taggen_jax.metrics.prediction import Prediction, Tag
 
 SLICES = {"head": 100, "torso": 10, "tail": 0}
 """Name to the smallest training count, from the most frequent tags to the rarest."""
+DECILES = tuple(f"decile_{number}" for number in range(1, 11))
 DEPTH = 5
 
 
@@ -20,13 +25,28 @@ def slice_of(count: int) -> str:
     return next(name for name, least in SLICES.items() if count >= least)
 
 
-class Slices:
-    """For each slice `head_micro_f1`, `head_recall_at_5` and `head_positives`, and so on.
+def deciles_of(counts: Iterable[int]) -> dict[int, str]:
+    """Training count to decile: each decile has about a tenth of all training pairs of product and tag.
+
+    Decile 1 has the most frequent tags. Tags of one count stay together, in the decile that the middle of
+    their mass falls into, so a decile can be empty.
+    """
+    tags = collections.Counter(counts)
+    distinct = sorted(tags, reverse=True)
+    masses = np.array([count * tags[count] for count in distinct], float)
+    places = equal_mass(masses, len(DECILES)) if masses.sum() else np.full(len(distinct), 9)
+    return {0: DECILES[-1]} | {count: DECILES[place] for count, place in zip(distinct, places, strict=True)}
+
+
+class Slices(Accumulator):
+    """For each slice `head_micro_f1`, `head_recall_at_5` and `head_positives`, and so on; `decile_1_*` to 10.
 
     Recall at 5 is pooled: gold pairs of product and tag found in the first 5 of `Prediction.ranked`, over all
     gold pairs of the slice. `positives` are these gold pairs. A slice without any has no scores: their keys
     are left out rather than set to 0.
     """
+
+    STATE = ("tags", "found")
 
     def __init__(self, counts: Mapping[Tag, int]) -> None:
         """Takes tag -> number of training products."""
@@ -39,21 +59,24 @@ class Slices:
         self.tags.add(prediction)
         self.found.update(set(prediction.gold).intersection(prediction.ranked[:DEPTH]))
 
-    def merge(self, other: "Slices") -> None:
-        """Adds what `other` has scored."""
-        self.tags.merge(other.tags)
-        self.found.update(other.found)
-
     def result(self) -> dict[str, float]:
         """Fractions in 0..1, and the numbers of positives."""
-        members: dict[str, list[Tag]] = {name: [] for name in SLICES}
+        deciles = deciles_of(self.counts.values())
+        members: dict[str, list[Tag]] = {name: [] for name in (*SLICES, *DECILES)}
         for tag in self.tags.seen():
-            members[slice_of(self.counts.get(tag, 0))].append(tag)
-        result: dict[str, float] = {}
-        for name, tags in members.items():
-            positives = sum(self.tags.gold[tag] for tag in tags)
-            if positives:
-                result[f"{name}_micro_f1"] = float(self.tags.pooled(tags).scores()[2])
-                result[f"{name}_recall_at_{DEPTH}"] = divide(sum(self.found[tag] for tag in tags), positives)
-            result[f"{name}_positives"] = positives
-        return result
+            count = self.counts.get(tag, 0)
+            members[slice_of(count)].append(tag)
+            members[deciles[count]].append(tag)
+        return {
+            key: value for name, tags in members.items() for key, value in self._slice(name, tags).items()
+        }
+
+    def _slice(self, name: str, tags: list[Tag]) -> dict[str, float]:
+        positives = sum(self.tags.gold[tag] for tag in tags)
+        if not positives:
+            return {f"{name}_positives": 0}
+        return {
+            f"{name}_micro_f1": float(self.tags.pooled(tags).scores()[2]),
+            f"{name}_recall_at_{DEPTH}": divide(sum(self.found[tag] for tag in tags), positives),
+            f"{name}_positives": positives,
+        }

@@ -76,11 +76,13 @@ class Log:
         self._screens: list[Screen] = []
         self._files: list[Sink] = []  # reproducible
         self._boards: list[Sink] = []  # these also get the speed
+        self._galleries: list[TensorBoard] = []  # these also get texts
         if jax.process_index() == 0:
             if config.wandb_project:  # first: it may refuse
                 self._boards.append(WeightsAndBiases(workdir, config.wandb_project))
             if config.tensorboard:
-                self._boards.append(TensorBoard(workdir.tensorboard, first))
+                self._galleries.append(TensorBoard(workdir.tensorboard, first))
+                self._boards += self._galleries
             self._files.append(JsonLines(workdir.metrics, first))
             self._screens.append(screen(console or Console(), steps, first, config.seconds))
 
@@ -111,6 +113,11 @@ class Log:
         for sink in self._files + self._boards:
             sink.write(step, metrics)
         self.say(sentence(step, metrics))
+
+    def show(self, step: int, name: str, text: str) -> None:
+        """A longer text, such as some tagged products, for those sinks that can hold it."""
+        for gallery in self._galleries:
+            gallery.show(step, name, text)
 
     def say(self, text: str) -> None:
         """A line for the person watching, above the progress bar."""

@@ -64,6 +64,10 @@ class TensorBoard:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
 
+    def show(self, step: int, name: str, text: str) -> None:
+        """A text, on TensorBoard's tab for these; indented, so that no sign in it is taken for markup."""
+        self._writer.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()), step)
+
     def close(self) -> None:
         self._writer.close()
 

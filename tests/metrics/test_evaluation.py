@@ -14,14 +14,29 @@ from taggen_jax.metrics.table import render
 
 COUNTS = {0: 500, 1: 100, 2: 99, 3: 10, 4: 9, 5: 1, 6: 0}
 tag_lists = st.lists(st.integers(0, 8), max_size=7).map(tuple)
-predictions = st.lists(
-    st.builds(Prediction, gold=tag_lists, tags=tag_lists, ranked=tag_lists, duplicates=st.integers(0, 3)),
-    max_size=12,
-)
+PARENTS = {1: [0], 2: [1], 5: [3, 4], 8: [0]}
+TEXT = "4 and 5, with 6"  # number tags are read as the text that they print as
+
+
+@st.composite
+def a_prediction(draw) -> Prediction:
+    ranked = draw(st.lists(st.integers(0, 8), max_size=7, unique=True).map(tuple))
+    scores = draw(st.none() | st.lists(st.floats(0, 1), min_size=len(ranked), max_size=len(ranked)))
+    return Prediction(
+        gold=draw(tag_lists),
+        tags=ranked[: draw(st.integers(0, 7))] if scores else draw(tag_lists),
+        ranked=ranked,
+        scores=tuple(scores) if scores and ranked else None,
+        text=draw(st.sampled_from(["", TEXT])),
+        duplicates=draw(st.integers(0, 3)),
+    )
+
+
+predictions = st.lists(a_prediction(), max_size=12)
 
 
 def evaluate(items) -> Evaluation:
-    evaluation = Evaluation(COUNTS)
+    evaluation = Evaluation(COUNTS, 1000, PARENTS)
     for item in items:
         evaluation.add(item)
     return evaluation
@@ -34,10 +49,18 @@ def test_any_partition_merges_into_the_whole(items, parts, seed):
     split: list[list[Prediction]] = [[] for _ in range(parts)]
     for item in items:
         rng.choice(split).append(item)
-    merged = Evaluation(COUNTS)
+    merged = Evaluation(COUNTS, 1000, PARENTS)
     for part in split:
-        merged.merge(evaluate(part))
+        sent = json.loads(json.dumps(evaluate(part).to_json()))  # as from another host
+        merged.merge(Evaluation(COUNTS, 1000, PARENTS).from_json(sent))
     assert merged.result() == pytest.approx(evaluate(items).result(), abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(items=predictions, seed=st.integers(0, 99))
+def test_the_order_of_products_changes_nothing(items, seed):
+    shuffled = random.Random(seed).sample(items, len(items))
+    assert evaluate(shuffled).result() == pytest.approx(evaluate(items).result(), abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,6 +84,13 @@ def test_repeats_are_counted_and_change_no_score(gold, tags):
     assert rates == [0.0, pytest.approx(twice.duplicates / (2 * len(tags)) if tags else 0.0)]
 
 
+def test_a_score_too_few_is_refused_and_repeats_keep_their_first_score():
+    with pytest.raises(ValueError, match="1 scores for 2 ranked tags"):
+        Prediction(gold=(), tags=(), ranked=("a", "b"), scores=(0.5,))
+    item = Prediction(gold=(), tags=("a",), ranked=("a", "b", "a"), scores=(0.5, 0.4, 0.3))
+    assert (item.ranked, item.scores) == (("a", "b"), (0.5, 0.4))
+
+
 def test_rates_by_hand():
     result = evaluate(
         [
@@ -79,7 +109,8 @@ def test_rates_by_hand():
 def test_text_tags_and_numbers_of_tags_score_alike():
     names = [f"tag {number}" for number in range(9)]
     rng = np.random.default_rng(0)
-    as_text, as_ids = Evaluation({names[i]: n for i, n in COUNTS.items()}), Evaluation(COUNTS)
+    as_text = Evaluation({names[i]: n for i, n in COUNTS.items()}, 1000)
+    as_ids = Evaluation(COUNTS, 1000)
     for _ in range(30):
         gold, tags = (tuple(rng.choice(9, size=3, replace=False).tolist()) for _ in range(2))
         as_ids.add(Prediction(gold=gold, tags=tags))
@@ -97,16 +128,20 @@ def test_the_table_shows_percent_and_a_dash_for_nothing_to_measure():
             ]
         ).result()
     )
-    rows = {line[:31].strip(): line[31:].split() for line in table.splitlines() if line}
-    assert rows["micro"] == ["66.7", "50.0", "57.1"]
-    assert rows["head, from 100"] == ["80.0", "66.7", "3"]
-    assert rows["torso, from 10"] == ["-", "-", "0"]
+    rows = {line[:38].strip(): line[38:].split() for line in table.splitlines() if line}
+    assert rows["micro"] == ["66.7", "50.0", "57.1", "-"]
+    assert rows["head, from 100"] == ["80.0", "66.7", "-", "3"]
+    assert rows["torso, from 10"] == ["-", "-", "-", "0"]
     assert rows["products"] == ["3"] and rows["gold tags a product"] == ["1.33"]
 
 
 def test_every_result_is_in_the_table():
     """A measure that is added and forgotten in the table fails here."""
-    result = evaluate([Prediction(gold=tuple(range(7)), tags=(0, 1, 2, 3, 4, 5))]).result()
+    evaluation = Evaluation({"ab"[i % 2] * (i + 1): n for i, n in COUNTS.items()}, 600, {"a": ["bb"]})
+    gold = tuple(evaluation.slices.counts)
+    evaluation.add(Prediction(gold=gold, tags=gold[:4], ranked=gold, scores=(0.9,) * 7, text="a bb"))
+    evaluation.add(Prediction(gold=(), tags=()))
+    result = evaluation.result()
     read = set()
 
     class Spy(dict):

@@ -5,7 +5,7 @@ import pytest
 
 from taggen_jax.metrics.counts import Counts
 from taggen_jax.metrics.prediction import Prediction
-from taggen_jax.metrics.slices import SLICES, Slices, slice_of
+from taggen_jax.metrics.slices import DECILES, SLICES, Slices, deciles_of, slice_of
 from taggen_jax.metrics.tagset import TagSet
 
 
@@ -20,7 +20,8 @@ def test_by_hand():
     slices = Slices({"h": 100, "t": 10, "r": 9})
     slices.add(Prediction(gold=("h", "r", "unseen"), tags=("h", "t"), ranked=("h", "t", "x", "y", "z", "r")))
     slices.add(Prediction(gold=("h", "r"), tags=("r",), ranked=("r", "t")))
-    assert slices.result() == pytest.approx(
+    result = {name: value for name, value in slices.result().items() if not name.startswith("decile")}
+    assert result == pytest.approx(
         {
             "head_micro_f1": 2 * 1 / (2 * 1 + 0 + 1),
             "head_recall_at_5": 1 / 2,
@@ -45,4 +46,30 @@ def test_the_slices_add_up_to_micro(seed):
     parts = {name: [tag for tag in range(25) if slice_of(counts.get(tag, 0)) == name] for name in SLICES}
     together = sum((slices.tags.pooled(tags) for tags in parts.values()), Counts())
     assert together.scores()[2] == tagset.result()["micro_f1"]
-    assert sum(slices.result()[f"{name}_positives"] for name in SLICES) == 40 * 4
+    for names in (SLICES, DECILES):
+        assert sum(slices.result()[f"{name}_positives"] for name in names) == 40 * 4
+
+
+def test_deciles_hold_a_tenth_of_the_training_pairs_each():
+    counts = list(range(1, 400))
+    deciles = deciles_of(counts)
+    masses = {name: sum(n for n in counts if deciles[n] == name) for name in DECILES}
+    assert all(abs(mass - sum(counts) / 10) <= max(counts) for mass in masses.values())
+    assert [deciles[399], deciles[1], deciles[0]] == ["decile_1", "decile_10", "decile_10"]
+
+
+def test_tags_of_one_count_stay_together():
+    assert deciles_of([7] * 100) == {7: "decile_6", 0: "decile_10"}
+
+
+def test_deciles_by_hand():
+    slices = Slices({"a": 50, "b": 30, "c": 10, "d": 10})  # middles at 0.25, 0.65 and, of c and d, 0.9
+    slices.add(Prediction(gold=("a", "b", "d", "new"), tags=("a", "c")))
+    result = slices.result()
+    places = {name: result[f"{name}_positives"] for name in DECILES if result[f"{name}_positives"]}
+    assert places == {"decile_3": 1, "decile_7": 1, "decile_10": 2}
+    assert result["decile_3_micro_f1"] == 1.0 and result["decile_10_micro_f1"] == 0.0
+
+
+def test_without_any_training_count_all_is_in_the_last_decile():
+    assert deciles_of([0, 0]) == deciles_of([]) == {0: "decile_10"}

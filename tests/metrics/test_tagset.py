@@ -76,3 +76,31 @@ def test_a_tag_outside_the_vocabulary_is_a_false_positive_and_no_part_of_macro()
 
 def test_nothing_added_is_zero_not_an_error():
     assert set(TagSet(()).result().values()) == {0.0}
+
+
+def test_coverage_counts_tags_that_were_right_at_least_once():
+    tagset = TagSet(("a", "b", "c"))
+    tagset.add(Prediction(gold=("a", "b"), tags=("a", "c")))
+    tagset.add(Prediction(gold=("a", "c"), tags=("a",)))
+    assert tagset.result()["coverage"] == pytest.approx(1 / 3)
+
+
+def test_products_without_gold_are_scored_0_or_skipped():
+    """OpenNMT-kpg scores them 0, other evaluations of keyphrases skip them: both are here."""
+    tagset = TagSet(("a", "b"))
+    tagset.add(Prediction(gold=("a",), tags=("a", "b")))
+    tagset.add(Prediction(gold=(), tags=()))
+    tagset.add(Prediction(gold=(), tags=("b",)))
+    result = tagset.result()
+    assert result["sample_f1"] == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert result["sample_f1_tagged"] == pytest.approx(2 / 3)
+
+
+def test_f1_of_means_by_hand():
+    tagset = TagSet(("a", "b"))
+    tagset.add(Prediction(gold=("a", "b"), tags=("a",)))
+    tagset.add(Prediction(gold=("b",), tags=("a", "b")))
+    result = tagset.result()
+    precision, recall = (1 / 2 + 1) / 2, (1 + 1 / 2) / 2  # of a and of b
+    assert result["macro_f1_of_means"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2) != result["macro_f1_of_means"]

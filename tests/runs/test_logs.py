@@ -219,3 +219,14 @@ def test_a_terminal_gets_a_bar_with_loss_rate_and_time_left(tmp_path: pathlib.Pa
 def test_impossible_settings_are_refused(wrong: Mapping[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"every=.* must be at least 1"):
         LogConfig(**wrong)
+
+
+def test_tensorboard_gets_texts_as_they_are(tmp_path: pathlib.Path) -> None:
+    """Indented, they are code in Markdown, in which no sign has a meaning."""
+    workdir = Workdir(tmp_path)
+    with Log(workdir, LogConfig(), steps=2, console=silent()) as log:
+        log.show(1, "validation/products", "# lamp <b>\n  tags: *red*")
+    (written,) = (value for event in events(workdir.tensorboard) for value in event.summary.value)
+    assert written.tag.startswith("validation/products")
+    assert written.tensor.string_val == [b"    # lamp <b>\n      tags: *red*\n"]
+    assert not workdir.metrics.read_text()
