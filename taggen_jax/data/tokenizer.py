@@ -19,6 +19,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from taggen_jax.catalog.tags import escape, unescape
+from taggen_jax.data import byte_tokens
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
@@ -143,6 +144,10 @@ class Tokenizer:
         texts = self._backend.decode_batch(chunks, skip_special_tokens=False)
         return tuple(unescape(text, self._separator_text) for text in texts if text)
 
+    def tokens(self) -> list[str]:
+        """The text of each id, as the vocabulary spells it."""
+        return [self._backend.id_to_token(i) or "" for i in range(self.size)]
+
     def survives(self, tag: str) -> bool:
         """Whether the tag comes back from its ids unchanged. What does not can never be generated."""
         return self.decode_tags(self.encode_tag(tag)) == (tag,)
@@ -214,7 +219,7 @@ def _open(folder: pathlib.Path, config: dict[str, object]) -> tuple[tokenizers.T
 
 def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """Converts what is not a plain tokenizer.json: the classes of transformers know how."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, ByT5Tokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(folder), local_files_only=True)
@@ -223,11 +228,15 @@ def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer,
         raise UserError(
             f"{folder}: no tokenizer in it, expected tokenizer.json or spiece.model (transformers: {reason})"
         ) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"{folder}: a slow tokenizer, expected one with tokenizer.json; convert it first")
     eos = tokenizer.eos_token or tokenizer.sep_token  # BERT's
     names = {"pad": tokenizer.pad_token, "eos": eos, "unknown": tokenizer.unk_token}
-    return tokenizer.backend_tokenizer, {role: name or "" for role, name in names.items()}
+    names = {role: name or "" for role, name in names.items()}
+    if isinstance(tokenizer, ByT5Tokenizer):
+        specials = {id_: token.content for id_, token in sorted(tokenizer.added_tokens_decoder.items())}
+        return byte_tokens.build(specials, names["eos"], tokenizer.offset), names
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder}: a slow tokenizer, expected one with tokenizer.json; convert it first")
+    return tokenizer.backend_tokenizer, names
 
 
 def train(

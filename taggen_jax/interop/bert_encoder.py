@@ -3,7 +3,6 @@
 The pooler of such a folder is left out: nothing here reads it.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from taggen_jax.interop import bert
@@ -24,6 +23,6 @@ def names(config: StackConfig) -> tuple[Name, ...]:
 config_from_hf = bert.stack_from_hf
 
 
-def config_to_hf(config: StackConfig) -> Mapping[str, Any]:
+def config_to_hf(config: StackConfig) -> dict[str, Any]:
     """The content of a `config.json`."""
-    return {**bert.stack_to_hf(config), "dtype": "float32"}
+    return bert.stack_to_hf(config)

@@ -13,18 +13,23 @@ from flax import nnx
 
 from taggen_jax import config as configs
 from taggen_jax.errors import UserError
-from taggen_jax.models import bert, t5
+from taggen_jax.models import bart, bert, t5, t5gemma, t5gemma2
 from taggen_jax.models.layers import ComputeConfig
 
 Params = dict[str, Any]
-ModelConfig = t5.T5Config | bert.BertConfig
+ModelConfig = (
+    t5.T5Config | bart.BartConfig | bert.BertConfig | t5gemma.T5GemmaConfig | t5gemma2.T5Gemma2Config
+)
 EncoderConfig = bert.StackConfig  # of a bare encoder
 
 FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "t5": (t5.T5Config, t5.T5),
+    "bart": (bart.BartConfig, bart.Bart),
     "bert": (bert.BertConfig, bert.Bert),
+    "t5gemma": (t5gemma.T5GemmaConfig, t5gemma.T5Gemma),
+    "t5gemma2": (t5gemma2.T5Gemma2Config, t5gemma2.T5Gemma2),
 }
-ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"bert_encoder": (bert.StackConfig, bert.Encoder)}  # bare
+ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"bert_encoder": (bert.StackConfig, bert.Encoder)}
 
 
 class Bundle(NamedTuple):
@@ -53,7 +58,7 @@ def parse(values: Mapping[str, Any], where: str = "config.model") -> ModelConfig
     return configs.from_dict(FAMILIES[name][0], values, where)
 
 
-def source_config(config: ModelConfig | EncoderConfig) -> t5.T5Config | EncoderConfig:
+def source_config(config: ModelConfig | EncoderConfig) -> ModelConfig | EncoderConfig:
     """The part of a configuration whose `vocab_size` and `pad` are those of what is read."""
     return config.encoder if isinstance(config, bert.BertConfig) else config
 
