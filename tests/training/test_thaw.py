@@ -117,6 +117,12 @@ def test_rates_multiply_and_what_thaws_warms_up():
         np.testing.assert_array_equal(scaled["decoder/norm"], 1.0)
 
 
+def test_what_was_never_frozen_does_not_warm_up_with_what_thaws():
+    config = TrainConfig(freeze=("encoder/blocks/0-1",), unfreeze={"encoder/blocks": 4})
+    pace = training_at(BUNDLE, config, 0).pace
+    np.testing.assert_array_equal(pace.scale({UP: np.ones((1, 8, 16))}, np.int32(0))[UP], 1.0)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
