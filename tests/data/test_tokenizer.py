@@ -6,7 +6,6 @@ import pathlib
 import random
 
 import pytest
-import transformers
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
@@ -186,6 +185,8 @@ def test_every_real_tag_survives(shared_data):
 
 def bert_like(folder):
     """A lower-casing WordPiece folder, as BERT's: [CLS] before a text, [SEP] after it, no end token."""
+    from transformers import PreTrainedTokenizerFast
+
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     vocab = {word: i for i, word in enumerate([*names.values(), "a", "##a", "b", "##b", ":"])}
     backend = HfTokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
@@ -194,7 +195,7 @@ def bert_like(folder):
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=backend, **names).save_pretrained(folder)
 
 
 def test_tags_have_a_tokenizer_of_their_own_that_the_folder_carries(tmp_path):

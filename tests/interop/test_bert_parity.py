@@ -1,6 +1,12 @@
 """Our BERT to sequence against transformers' `EncoderDecoderModel`, on random small models."""
 
+import shutil
+
+import jax
+import numpy as np
 import pytest
+import safetensors.numpy
+import transformers
 from transformers import (
     BertConfig,
     EncoderDecoderConfig,
@@ -10,7 +16,7 @@ from transformers import (
 )
 
 from taggen_jax.errors import UserError
-from taggen_jax.interop import bert
+from taggen_jax.interop import bert, hf
 from tests.interop import parity
 
 PAD, EOS, START = 1, 2, 0
@@ -70,6 +76,22 @@ def test_searches_agree(variant, tmp_path):
         config, params = parity.load(model, tmp_path / str(seed))
         lengths |= parity.searches_agree(model, config, params, seed)
     assert len(lengths) > 2, "outputs must end at several lengths"
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta"])
+def test_an_encoder_is_the_same_alone_and_below_a_head(kind, tmp_path):
+    model = getattr(transformers, f"{kind}ForMaskedLM")(getattr(transformers, f"{kind}Config")(**SIZES))
+    model.save_pretrained(tmp_path / "head")
+    model.base_model.save_pretrained(tmp_path / "bare")
+    shutil.copytree(tmp_path / "head", tmp_path / "old")
+    old = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): x
+           for name, x in parity.tensors(tmp_path / "head").items()}  # fmt: skip
+    safetensors.numpy.save_file(old, tmp_path / "old" / "model.safetensors")
+    config, bare = hf.load(tmp_path / "bare")
+    for folder in ("head", "old"):
+        other_config, other = hf.load(tmp_path / folder)
+        assert other_config == config
+        jax.tree.map(np.testing.assert_array_equal, other, bare)
 
 
 GOOD = {
