@@ -43,7 +43,7 @@ def settings(folder: pathlib.Path) -> Experiment:
     model = hf.read_config(folder)
     if isinstance(model, family.EncoderConfig):
         raise UserError(
-            f"{folder}: an encoder alone, which generates nothing; train from it (train.pretrained)"
+            f"{folder}: an encoder alone writes no tags; train from it: train.pretrained={folder}"
         )
     base = Experiment(model=model)
     decode, _ = generation.read(folder)

@@ -27,9 +27,9 @@ from taggen_jax.models.layers import ComputeConfig
 MODULES: tuple[Any, ...] = (t5, bart, bert, bert_encoder, t5gemma, t5gemma2)
 FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
+FLOATS = ("F64", "F32", "F16", "BF16")
 Config = family.ModelConfig | family.EncoderConfig
 SPELLINGS = {"bert_encoder": bert_encoder.plain}  # by family: what to make of a tensor's name at first
-FLOATS = ("F64", "F32", "F16", "BF16")
 FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 
 

@@ -29,7 +29,7 @@ FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "t5gemma": (t5gemma.T5GemmaConfig, t5gemma.T5Gemma),
     "t5gemma2": (t5gemma2.T5Gemma2Config, t5gemma2.T5Gemma2),
 }
-ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"bert_encoder": (bert.StackConfig, bert.Encoder)}
+ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"bert_encoder": (bert.StackConfig, bert.Encoder)}  # bare
 
 
 class Bundle(NamedTuple):
