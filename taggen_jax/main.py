@@ -52,9 +52,10 @@ VERBS = {
         config="workdir",
     ),
     "generate": Verb(
-        "tag products from catalog files",
+        "tag products from catalog files, with any number of processes; run again, it goes on "
+        "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict",),
+        takes=("strict", "format", "shard_rows"),
         config="workdir",
     ),
     "demo": Verb(
@@ -79,12 +80,21 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "split": lambda to: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
     ),
+    "format": lambda to: flags.DEFINE_enum(
+        "format", "jsonl", ["jsonl", "parquet"], "file of predictions", flag_values=to
+    ),
+    "shard_rows": lambda to: flags.DEFINE_integer(
+        "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
+    ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted."""
+    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted.
+
+    On SIGTERM a program that can go on later exits with 143.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _run(arguments)

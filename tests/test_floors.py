@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "taggen_jax"
 FLOORS = (  # from the ground to the top; rooms of one floor may import each other, though not in circles
     ("errors", "files", "config"),
     ("catalog", "metrics"),
-    ("data",),
+    ("data", "batch"),
     ("decode",),
     ("models",),
     ("parallel",),
