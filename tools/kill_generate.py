@@ -3,8 +3,8 @@
     python tools/kill_generate.py --runs=100
 
 Every run: one to three processes share a job; after a random time all of them get SIGKILL; one to three
-others go on, and are killed or, the last time, left alone. The files must then be byte-equal to those of a run
-that nobody disturbed. Prints one JSON line; exit status 1 if a run differed.
+others go on, and are killed or, the last time, left alone. The files must then be byte-equal to those of
+a run that nobody disturbed. Prints one JSON line; exit status 1 if a run differed.
 """
 
 import argparse
