@@ -59,8 +59,8 @@ class Work:
 
     def __init__(self, verb: str, noun: str, total: int, done: int) -> None:
         self._console = Console(stderr=True)
-        self._noun, self._total, self._first, self._done = noun, total, done, done
-        self._begin = time.monotonic()
+        self._noun, self._total, self._done = noun, total, done
+        self._begin, self._first = 0.0, done
         self._bar = Progress(
             TextColumn(verb),
             BarColumn(),
@@ -82,7 +82,9 @@ class Work:
         self._bar.stop()
 
     def show(self, done: int) -> None:
-        """So much is done by now, by all processes together."""
+        """So much is done by now, by all processes together. The first call starts the clock."""
+        if not self._begin:  # not before: compiling does not count
+            self._begin, self._first = time.monotonic(), done
         self._done = done
         self._bar.update(self._task, completed=done)
 

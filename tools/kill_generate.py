@@ -2,9 +2,10 @@
 
     python tools/kill_generate.py --runs=100
 
-Every run: one to three processes share a job; after a random time all of them get SIGKILL; one to three
-others go on, and are killed or, the last time, left alone. The files must then be byte-equal to those of
-a run that nobody disturbed. Prints one JSON line; exit status 1 if a run differed.
+Every run: one to three processes share a job; at a random moment all of them get SIGKILL; one to three others
+go on, and are killed or, the last time, left alone. The files must then be byte-equal to those of a run that
+nobody disturbed. A moment is a time since the start, or, every other time, a little after some shard was
+committed. Prints one JSON line; exit status 1 if a run differed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRODUCTS, SHARD_ROWS = 240, 20
-LONGEST_KILLS = 3  # at most so many kills a run
+SHARDS = -(-(PRODUCTS + PRODUCTS // 10) // SHARD_ROWS)  # every tenth row is followed by a bad one
 
 
 def main() -> None:
@@ -28,16 +29,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=2, help="in a run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workdir", type=pathlib.Path, help="a trained workdir; a tiny one is made without")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = torture(pathlib.Path(folder), flags.runs, flags.seed, flags.workdir)
+        result = torture(pathlib.Path(folder), flags.runs, flags.kills, flags.seed, flags.workdir)
     print(json.dumps(result))
     sys.exit(result["equal"] != result["runs"])
 
 
-def torture(folder: pathlib.Path, runs: int, seed: int, workdir: pathlib.Path | None) -> dict[str, object]:
+def torture(
+    folder: pathlib.Path, runs: int, kills: int, seed: int, workdir: pathlib.Path | None
+) -> dict[str, object]:
     """What `main` prints: how many runs ended equal, how many kills there were, and what they met."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -55,14 +59,18 @@ def torture(folder: pathlib.Path, runs: int, seed: int, workdir: pathlib.Path | 
     expected = contents(folder / "straight")
     assert expected == contents(folder / "again"), "two runs that nobody disturbed differ"
 
-    chance, equal, kills, met = random.Random(seed), 0, 0, collections.Counter[str]()
+    chance, equal, killed, met = random.Random(seed), 0, 0, collections.Counter[str]()
     for run in range(runs):
         output = folder / f"run{run}"
-        for _ in range(chance.randint(1, LONGEST_KILLS)):
+        for kill in range(kills):
             count = chance.randint(1, 3)
             processes = [start(fork, generate, workdir, catalog, output) for _ in range(count)]
-            time.sleep(chance.uniform(0, 1.2 * seconds * max(1, count / (os.cpu_count() or 1))))
-            kills += sum(process.is_alive() for process in processes)
+            if (run + kill) % 2:
+                time.sleep(chance.uniform(0, seconds * max(1, count / (os.cpu_count() or 1))))
+            else:
+                wait_for(output, chance.randint(0, SHARDS), processes)
+                time.sleep(chance.expovariate(SHARDS / seconds))
+            killed += sum(process.is_alive() for process in processes)
             for process in processes:
                 process.kill()
             for process in processes:
@@ -70,7 +78,7 @@ def torture(folder: pathlib.Path, runs: int, seed: int, workdir: pathlib.Path | 
             met[stage(output)] += 1
         finished([start(fork, generate, workdir, catalog, output) for _ in range(chance.randint(1, 3))])
         equal += contents(output) == expected
-    return {"runs": runs, "equal": equal, "kills": kills, "met": dict(sorted(met.items())), "seed": seed}
+    return {"runs": runs, "equal": equal, "kills": killed, "met": dict(sorted(met.items())), "seed": seed}
 
 
 def start(fork: multiprocessing.context.ForkServerContext, function, *arguments):
@@ -100,9 +108,17 @@ def stage(output: pathlib.Path) -> str:
         return "done"
     if not (output / "parts" / "plan.json").exists():
         return "before the plan"
-    committed = sum(path.stem.isdecimal() for path in (output / "parts").glob("*.json"))
-    shards = -(-(PRODUCTS + PRODUCTS // 10) // SHARD_ROWS)
-    return "before the first shard" if not committed else "merging" if committed == shards else "among shards"
+    shards = committed(output)
+    return "before the first shard" if not shards else "merging" if shards == SHARDS else "among shards"
+
+
+def committed(output: pathlib.Path) -> int:
+    return sum(path.stem.isdecimal() for path in (output / "parts").glob("*.json"))
+
+
+def wait_for(output: pathlib.Path, shards: int, processes) -> None:
+    while committed(output) < shards and any(process.is_alive() for process in processes):
+        time.sleep(0.001)
 
 
 def contents(output: pathlib.Path) -> dict[str, bytes]:
