@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from taggen_jax.calibrated import finisher
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -15,7 +16,7 @@ from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
 from taggen_jax.prepared import Prepared
-from taggen_jax.tagger import Tagger, open_workdir
+from taggen_jax.tagger import Tagger, best_step, open_workdir
 from taggen_jax.terminal import counted
 
 Row = Mapping[str, Any]
@@ -37,7 +38,9 @@ def run(
     Raises:
       UserError: workdir or data are incomplete, or were not made for each other.
     """
-    experiment, tagger, params = open_workdir(workdir, experiment)
+    step = best_step(workdir, experiment)
+    experiment, tagger, params = open_workdir(workdir, experiment, step)
+    finish = finisher(workdir, experiment, step)
     prepared, output = Prepared(data), output or workdir
     if not len(prepared.source(split)):
         raise UserError(
@@ -47,7 +50,8 @@ def run(
     with atomic_write(output / "predictions.jsonl") as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
-        for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
+        for row, found, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
+            tagged = finish(found)
             evaluation.add(prediction(tagged, gold))
             line = {"id": row["id"], "tags": tagged.tags, "scores": rounded(tagged.scores), "gold": gold}
             line["candidates"] = [[tag, round(score, 6)] for tag, score in tagged.ranked]

@@ -25,6 +25,7 @@ from taggen_jax.batch.formats import WRITERS
 from taggen_jax.batch.job import PREDICTIONS, QUARANTINE, Job
 from taggen_jax.batch.plan import Plan, Reader, survey
 from taggen_jax.batch.signals import Stop
+from taggen_jax.calibrated import Finish, finisher
 from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
@@ -91,7 +92,8 @@ def run(
     with Job(output, marks) as job:
         plan = job.plan(lambda: survey(paths, experiment.catalog, shard_rows, strict=strict))
         if job.missing(plan):
-            _work(job, plan, *open_workdir(workdir, experiment, step))
+            finish = finisher(workdir, experiment, step)
+            _work(job, plan, *open_workdir(workdir, experiment, step), finish)
         manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
     return _report(manifest["shards"], output)
 
@@ -106,12 +108,13 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
         "weights": digest(parts.checkpoints / str(step) / "state"),
         "tokenizer": digest(parts.tokenizer),
         "vocabulary": digest(parts.vocabulary),
+        "calibration": digest(parts.calibration) if parts.calibration.exists() else None,
         "settings": {name: settings[name] for name in SETTINGS}
         | {"stream": {"source_length": experiment.stream.source_length}},
     }
 
 
-def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: Any) -> None:
+def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: Any, finish: Finish) -> None:
     """Commits shards until none is missing."""
     reader = Reader(plan, experiment.catalog)
 
@@ -126,7 +129,7 @@ def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: 
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
                 products = encode(reader.products(shard, quarantine), experiment, tagger.tokenizer)
-                for row in predict(products, experiment, tagger, params):
+                for row in predict(products, experiment, tagger, params, finish):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
                     stop.check()
@@ -136,12 +139,12 @@ def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: 
 
 
 def predict(
-    products: Iterable[Encoded], experiment: Experiment, tagger: Tagger, params: Any
+    products: Iterable[Encoded], experiment: Experiment, tagger: Tagger, params: Any, finish: Finish
 ) -> Iterator[dict[str, Any]]:
     """The row of each product, in order."""
     waiting: collections.deque[Encoded] = collections.deque()
-    for _, tagged in tagger.tag(params, _batches(products, experiment, waiting)):
-        product = waiting.popleft()
+    for _, found in tagger.tag(params, _batches(products, experiment, waiting)):
+        product, tagged = waiting.popleft(), finish(found)
         row: dict[str, Any] = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
         if product.truncated:
             row["truncated"] = True

@@ -58,11 +58,17 @@ VERBS = {
         takes=("strict", "format", "shard_rows"),
         config="workdir",
     ),
+    "calibrate": Verb(
+        "learn on validation what the scores are worth",
+        needs=("workdir", "data"),
+        config="workdir",
+    ),
     "demo": Verb(
         "the whole way on an embedded catalog, in about two minutes", takes=("workdir",), config="demo"
     ),
 }
 
+SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
 FOLDERS = {"output", "data", "workdir"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
@@ -125,8 +131,15 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
+    if VERBS[name].config == "workdir":
+        rest = [_long(argument) for argument in rest]
     importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
     return 0
+
+
+def _long(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return SHORT.get(flag, flag) + equals + value
 
 
 def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
@@ -208,6 +221,10 @@ def _help(name: str) -> str:
     ]
     if verb.config == "file":
         rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
+    if verb.config == "workdir":
+        rows.append(
+            ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
+        )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

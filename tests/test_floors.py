@@ -20,8 +20,8 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs",),
     ("experiment", "terminal"),
-    ("tagger", "prepared"),
-    ("prepare", "train", "evaluate", "generate", "demo"),
+    ("tagger", "prepared", "calibrated"),
+    ("prepare", "train", "evaluate", "generate", "calibrate", "demo"),
     ("main",),
     ("__main__",),
 )
