@@ -139,16 +139,37 @@ def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: 
 
 
 def predict(
-    products: Iterable[Encoded], experiment: Experiment, tagger: Tagger, params: Any, finish: Finish
-) -> Iterator[dict[str, Any]]:
-    """The row of each product, in order."""
+    products: Iterable[Encoded],
+    experiment: Experiment,
+    tagger: Tagger,
+    params: Any,
+    finish: Finish,
+    known: Mapping[str, Row],
+) -> Iterator[Row]:
+    """The row of each product, in order; what is known by its content is not tagged again."""
     waiting: collections.deque[Encoded] = collections.deque()
-    for _, found in tagger.tag(params, _batches(products, experiment, waiting)):
-        product, tagged = waiting.popleft(), finish(found)
-        row: dict[str, Any] = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
-        if product.truncated:
-            row["truncated"] = True
-        yield row
+
+    def unknown() -> Iterator[Encoded]:
+        for product in products:
+            waiting.append(product)
+            if product.content not in known:
+                yield product
+
+    def reused() -> Iterator[Row]:
+        while waiting and waiting[0].content in known:
+            product = waiting.popleft()
+            yield _row(product, known[product.content]["tags"], known[product.content]["scores"])
+
+    for _, found in tagger.tag(params, _batches(unknown(), experiment)):
+        yield from reused()
+        tagged = finish(found)
+        yield _row(waiting.popleft(), tagged.tags, rounded(tagged.scores))
+    yield from reused()
+
+
+def _row(product: Encoded, tags: Sequence[str], scores: Sequence[float]) -> Row:
+    cut = {"truncated": True} if product.truncated else {}
+    return {"id": product.id, "tags": tags, "scores": scores, **cut, "content": product.content}
 
 
 def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:

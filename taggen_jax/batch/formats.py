@@ -18,6 +18,7 @@ _SCHEMA = pa.schema(
         ("tags", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
         ("truncated", pa.bool_()),
+        ("content", pa.string()),
     ]
 )
 
@@ -31,7 +32,7 @@ def write_lines(lines: Iterator[bytes], path: pathlib.Path) -> None:
 
 
 def write_parquet(lines: Iterator[bytes], path: pathlib.Path) -> None:
-    """A Parquet file with the columns id, tags, scores and truncated, which is never null."""
+    """A Parquet file with the columns id, tags, scores, truncated (never null) and content."""
     with (
         no_space_named(path),
         open(path, "wb") as file,

@@ -1,9 +1,9 @@
 """From scores to probabilities that come true: tags scored 0.8 are right 8 times in 10.
 
 A score is mapped by isotonic regression (Zadrozny and Elkan 2002), once over all pairs of product and
-candidate, and once a tag. A tag with n candidates in the fit is worth n / (n + PRIOR) of its own curve
-and the rest of the overall one, so that a rare tag is not judged by three products. Fitting takes scikit-learn, applying
-takes numpy only.
+candidate, and once a tag. A tag with n candidates in the fit is worth n / (n + PRIOR) of its own curve and
+the rest of the overall one, so that a rare tag is not judged by three products. Fitting takes scikit-learn,
+applying takes numpy only.
 """
 
 import collections

@@ -21,7 +21,7 @@ def commit(job, shard, row):
 
 
 def row(name, **more):
-    return {"id": name, "tags": ["red", "紅"], "scores": [0.75, 0.5], **more}
+    return {"id": name, "tags": ["red", "紅"], "scores": [0.75, 0.5], "content": "c", **more}
 
 
 def test_shards_become_one_file_in_order_and_nothing_else_stays(tmp_path):
@@ -74,7 +74,7 @@ def test_a_shard_that_changed_after_its_commit_is_named(tmp_path):
 
 
 def test_parquet_holds_what_json_lines_hold(tmp_path):
-    rows = [row("a"), row("b", truncated=True), {"id": "c", "tags": [], "scores": []}]
+    rows = [row("a"), row("b", truncated=True), {"id": "c", "tags": [], "scores": [], "content": "d"}]
     write_parquet((json.dumps(item).encode() for item in rows), tmp_path / "p.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "p.parquet")
     assert table.to_pylist() == [{"truncated": False} | item for item in rows]

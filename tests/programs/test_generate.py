@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from taggen_jax import generate
+from taggen_jax import calibrate, evaluate, generate
 from taggen_jax.decode.beam import DecodeConfig
+from taggen_jax.decode.inclusion import SelectConfig
 from taggen_jax.errors import UserError
 from taggen_jax.main import main
 from tests.programs.conftest import EXPERIMENT
@@ -130,3 +131,32 @@ def test_a_truncated_checkpoint_is_named(trained, catalog, tmp_path, keep):
     with pytest.raises(UserError, match=r"checkpoints/\d+: this checkpoint cannot be read, it is not whole"):
         generate.run(workdir, [str(catalog)], tmp_path / "output")
     assert step.exists() and not list((tmp_path / "output").glob("*.jsonl"))
+
+
+def test_a_calibration_is_applied_to_what_it_was_fitted_for(trained, catalog, tmp_path, capsys):
+    workdir = tmp_path / "workdir"
+    shutil.copytree(trained.workdir, workdir)
+    with pytest.raises(UserError, match=r"calibration\.json: missing, and --min-precision needs it"):
+        precise = dataclasses.replace(EXPERIMENT.generate, select=SelectConfig(min_precision=0.9))
+        generate.run(
+            workdir,
+            [str(catalog)],
+            tmp_path / "a",
+            experiment=dataclasses.replace(EXPERIMENT, generate=precise),
+        )
+    calibrate.run(workdir, trained.data)
+    arguments = [f"--workdir={workdir}", f"--input={catalog}", f"--output={tmp_path / 'b'}"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["generate", *arguments, "--min-precision=0.9"])
+    assert stopped.value.code == 0, capsys.readouterr().err
+    lines = (tmp_path / "b" / "predictions.jsonl").read_text().splitlines()
+    assert len(lines) == kill_generate.PRODUCTS and not any(json.loads(line)["tags"] for line in lines)
+    wider = dataclasses.replace(EXPERIMENT.generate, decode=DecodeConfig(beams=3, n_best=2, max_length=8))
+    with pytest.raises(UserError, match=r"calibration\.json: fitted for another decode; run `taggen calib"):
+        evaluate.run(
+            workdir,
+            trained.data,
+            "test",
+            tmp_path / "c",
+            dataclasses.replace(EXPERIMENT, generate=wider),
+        )
