@@ -56,9 +56,15 @@ VERBS = {
         config="workdir",
     ),
     "generate": Verb(
-        "tag products from catalog files",
+        "tag products from catalog files, with any number of processes; run again, it goes on "
+        "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict",),
+        takes=("strict", "format", "shard_rows"),
+        config="workdir",
+    ),
+    "calibrate": Verb(
+        "learn on validation what the scores are worth",
+        needs=("workdir", "data"),
         config="workdir",
     ),
     "crossval": Verb(
@@ -90,7 +96,12 @@ VERBS = {
     ),
 }
 
+<<<<<<< HEAD
 FOLDERS = {"output", "data", "workdir", "from", "a", "b"}
+=======
+SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
+FOLDERS = {"output", "data", "workdir"}
+>>>>>>> batch
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
@@ -117,17 +128,29 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "split": lambda to: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
     ),
+<<<<<<< HEAD
     "folds": lambda to: flags.DEFINE_integer(
         "folds", 5, "how many parts the catalog is cut into", flag_values=to
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),
+=======
+    "format": lambda to: flags.DEFINE_enum(
+        "format", "jsonl", ["jsonl", "parquet"], "file of predictions", flag_values=to
+    ),
+    "shard_rows": lambda to: flags.DEFINE_integer(
+        "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
+    ),
+>>>>>>> batch
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted."""
+    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted.
+
+    On SIGTERM a program that can go on later exits with 143.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _run(arguments)
@@ -158,9 +181,20 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
+<<<<<<< HEAD
     module, function = (VERBS[name].program or f"{name}.run").split(".")
     getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
+=======
+    if VERBS[name].config == "workdir":
+        rest = [_long(argument) for argument in rest]
+    importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
+>>>>>>> batch
     return 0
+
+
+def _long(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return SHORT.get(flag, flag) + equals + value
 
 
 def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
@@ -244,6 +278,10 @@ def _help(name: str) -> str:
     ]
     if verb.config == "file":
         rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
+    if verb.config == "workdir":
+        rows.append(
+            ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
+        )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

@@ -101,12 +101,33 @@ def answer(
     return select(hypotheses, config)
 
 
-def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tuple[Experiment, Tagger, Any]:
+def best_step(root: pathlib.Path, experiment: Experiment | None = None) -> int:
+    """The step of the checkpoint that a trained workdir generates with.
+
+    Raises:
+      UserError: the workdir lacks something.
+    """
+    workdir = trained(root)
+    config = (experiment or experiments.load(workdir.config)).checkpoints
+    checkpoints = Checkpoints(workdir.checkpoints, config, writing=False)
+    step = checkpoints.best_step()
+    checkpoints.close()
+    if step is None:
+        raise UserError(
+            f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again"
+        )
+    return step
+
+
+def open_workdir(
+    root: pathlib.Path, experiment: Experiment | None = None, step: int | None = None
+) -> tuple[Experiment, Tagger, Any]:
     """The experiment, a tagger and the parameters of a trained workdir.
 
     Args:
       root: the workdir.
       experiment: its config with changes (of how to generate, say); None takes it as it is.
+      step: of the checkpoint; None takes the best one.
 
     Raises:
       UserError: the workdir lacks something.
@@ -120,12 +141,8 @@ def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tu
     like = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), bundle.shapes, shardings
     )
+    step = best_step(root, experiment) if step is None else step
     checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)
-    step = checkpoints.best_step()
-    if step is None:
-        raise UserError(
-            f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again"
-        )
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
     return experiment, Tagger(bundle, tokenizer, mesh, experiment.generate), params

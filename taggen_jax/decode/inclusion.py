@@ -12,14 +12,19 @@ class SelectConfig:
     Attributes:
       threshold: least inclusion probability of an answered tag, over the beam's hypotheses.
       max_tags: at most so many, the best ones; 0 sets no limit.
+      min_precision: the share of right tags among the answers that a calibration has to promise, see
+        `calibrate`; it takes the place of `threshold`. 0 asks for nothing.
     """
 
     threshold: float = 0.5
     max_tags: int = 0
+    min_precision: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold={self.threshold} must be in [0, 1]")
+        if not 0.0 <= self.min_precision <= 1.0:
+            raise ValueError(f"min_precision={self.min_precision} must be in [0, 1]")
         if self.max_tags < 0:
             raise ValueError(f"max_tags={self.max_tags} must not be negative")
 

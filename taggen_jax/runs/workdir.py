@@ -11,6 +11,7 @@ class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
     config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  tensorboard/
+    calibration.json
     """
 
     root: pathlib.Path
@@ -26,6 +27,11 @@ class Workdir:
     @property
     def vocabulary(self) -> pathlib.Path:
         return self.root / "vocabulary.json"
+
+    @property
+    def calibration(self) -> pathlib.Path:
+        """Absent where nobody has calibrated the run."""
+        return self.root / "calibration.json"
 
     @property
     def checkpoints(self) -> pathlib.Path:
