@@ -40,7 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
             text=("id", "title", "description"),
             catalog=CatalogConfig(reviews="", attributes="", category="", language=""),
             tokenizer=TokenizerConfig(path=minilm(), tag_vocab_size=1024),
-            stream=StreamConfig(source_length=64, target_length=32, batch_size=32),
+            stream=StreamConfig(source_length=64, target_length=24, batch_size=32),
             model=BertConfig(
                 encoder=StackConfig(d_model=384, d_mlp=1536, n_heads=12, layers=6, dropout=0.0),
                 decoder=StackConfig(
@@ -49,7 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
                     d_mlp=1536,
                     n_heads=6,
                     layers=1,
-                    positions=64,
+                    positions=32,
                     token_types=1,
                     dropout=0.0,
                 ),
@@ -67,6 +67,6 @@ def get_config() -> ml_collections.ConfigDict:
                     learning_rate=1e-3, warmup_steps=100, weight_decay=0.01, rates={"encoder": 0.2}
                 ),
             ),
-            generate=GenerateConfig(batch_size=64, decode=DecodeConfig(beams=4, n_best=4, max_length=32)),
+            generate=GenerateConfig(batch_size=64, decode=DecodeConfig(beams=4, n_best=4, max_length=24)),
         )
     )

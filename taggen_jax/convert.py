@@ -43,7 +43,7 @@ def settings(folder: pathlib.Path) -> Experiment:
     model = hf.read_config(folder)
     if isinstance(model, family.EncoderConfig):
         raise UserError(
-            f"{folder}: an encoder alone writes no tags; start a training run from it: train.pretrained={folder}"
+            f"{folder}: an encoder alone writes no tags; train from it: train.pretrained={folder}"
         )
     base = Experiment(model=model)
     decode, _ = generation.read(folder)
@@ -66,10 +66,9 @@ def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) 
         lines = "; ".join(experiments.differences(config, experiment.model))
         raise UserError(f"config.model: {from_} holds another model ({lines}); leave its fields as they are")
     tokenizer = tokenizers.load(from_, experiment.tags.separator)
-    if tokenizer.size > config.vocab_size:
-        raise UserError(
-            f"{from_}: the tokenizer has {tokenizer.size} ids, the model only {config.vocab_size}"
-        )
+    vocab_size = family.source_config(config).vocab_size
+    if tokenizer.size > vocab_size:
+        raise UserError(f"{from_}: the tokenizer has {tokenizer.size} ids, the model only {vocab_size}")
     with new_folder(workdir) as new:
         work = Workdir(new)
         work.tokenizer.mkdir()

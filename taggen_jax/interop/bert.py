@@ -194,7 +194,6 @@ def config_to_hf(config: BertConfig) -> dict[str, Any]:
         "eos_token_id": config.eos,
         "decoder_start_token_id": config.start,
         "tie_word_embeddings": True,
-        "dtype": "float32",
     }
 
 

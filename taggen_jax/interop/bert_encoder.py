@@ -1,9 +1,8 @@
 """A bare BERT or RoBERTa as Hugging Face writes it: the pretrained encoder of a BERT to sequence.
 
-The pooler of such a folder is left out: nothing here reads it.
+The pooler of such a folder is left out, and the head, if it was saved with one: nothing here reads them.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from taggen_jax.interop import bert
@@ -12,7 +11,7 @@ from taggen_jax.models.bert import StackConfig
 
 MODEL_TYPES = tuple(bert.KINDS)  # of a config.json
 COPIES: dict[str, str] = {}
-UNUSED = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"}
+UNUSED = {"pooler.", "cls.", "lm_head.", "embeddings.position_ids"}
 
 
 def names(config: StackConfig) -> tuple[Name, ...]:
@@ -21,9 +20,16 @@ def names(config: StackConfig) -> tuple[Name, ...]:
     return bert.encoder_names("", "")
 
 
+def plain(name: str) -> str:
+    """A tensor's name without the body's, which a folder with a head has; the first releases say gamma."""
+    for body, _, _ in bert.KINDS.values():
+        name = name.removeprefix(f"{body}.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
 config_from_hf = bert.stack_from_hf
 
 
-def config_to_hf(config: StackConfig) -> Mapping[str, Any]:
+def config_to_hf(config: StackConfig) -> dict[str, Any]:
     """The content of a `config.json`."""
-    return {**bert.stack_to_hf(config), "dtype": "float32"}
+    return bert.stack_to_hf(config)

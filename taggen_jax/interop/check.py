@@ -35,11 +35,14 @@ class Probe(NamedTuple):
 def probe(config: Any, words: int) -> Probe:
     """The same batch every time, of the ids below `words` that have no duty."""
     rng = np.random.default_rng(0)
-    free = np.setdiff1d(np.arange(words), [config.pad, config.eos, config.start])
+    source = family.source_config(config)
+    free = np.setdiff1d(
+        np.arange(min(words, source.vocab_size)), [config.pad, config.eos, config.start, source.pad]
+    )
     target_BT = rng.choice(free, (len(LENGTHS), TARGET))
     source_BS = rng.choice(free, (len(LENGTHS), max(LENGTHS)))
     place_S, length_B1 = np.arange(max(LENGTHS))[None], np.array(LENGTHS)[:, None]
-    source_BS = np.where(place_S < length_B1 - 1, source_BS, config.pad)
+    source_BS = np.where(place_S < length_B1 - 1, source_BS, source.pad)
     source_BS = np.where(place_S == length_B1 - 1, config.eos, source_BS)
     target_BT[:, -1] = config.eos
     return Probe(source_BS.astype(np.int32), target_BT.astype(np.int32))
@@ -90,7 +93,7 @@ def transformers_logits(folder: pathlib.Path, config: Any, probe: Probe) -> np.n
             return (
                 model.eval()(
                     input_ids=source_BS,
-                    attention_mask=(source_BS != config.pad).long(),
+                    attention_mask=(source_BS != family.source_config(config).pad).long(),
                     decoder_input_ids=torch.cat([start_B1, target_BT[:, :-1]], dim=1),
                 )
                 .logits.float()

@@ -29,6 +29,7 @@ FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  #
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 FLOATS = ("F64", "F32", "F16", "BF16")
 Config = family.ModelConfig | family.EncoderConfig
+SPELLINGS = {"bert_encoder": bert_encoder.plain}  # by family: what to make of a tensor's name at first
 FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 
 
@@ -183,11 +184,12 @@ def _sources(
 ) -> tuple[dict[str, str], set[str]]:
     """The name under which each tensor is to be read, and which are bfloat16; names, shapes, types hold."""
     copies, unused = FAMILIES[kind].COPIES, FAMILIES[kind].UNUSED
-    sources = {name: name if name in files else copies.get(name, name) for name in tensors}
+    spelt = {SPELLINGS.get(kind, str)(name): name for name in files}
+    sources = {name: spelt.get(name) or spelt.get(copies.get(name, name), name) for name in tensors}
     missing = [name for name, source in sources.items() if source not in files]
     if missing:
         raise UserError(f"{folder}: {_listed(missing)} missing from the weights; expected by config.json")
-    extra = [name for name in files if name not in tensors and not name.startswith(tuple(unused))]
+    extra = [name for name in spelt if name not in tensors and not name.startswith(tuple(unused))]
     extra = [name for name in extra if name not in copies or not _equal(files, name, copies[name])]
     if extra:
         raise UserError(

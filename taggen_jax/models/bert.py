@@ -71,15 +71,15 @@ class BertConfig:
 
     Attributes:
       encoder, decoder: the two sides, each with ids of its own.
-      pooler: whether the encoder has the pooler of Hugging Face's models. Nothing reads it; it is carried so
-        that their folders come back whole.
+      pooler: whether the encoder has the pooler of Hugging Face's models. No output depends on it, but their
+        folders are not whole without.
       eos, start: ids of the decoder's vocabulary.
     """
 
     family: Literal["bert"] = "bert"
     encoder: StackConfig = dataclasses.field(default_factory=StackConfig)
     decoder: StackConfig = dataclasses.field(default_factory=StackConfig)
-    pooler: bool = False
+    pooler: bool = True
     eos: int = 102
     start: int = 101
 
@@ -95,6 +95,11 @@ class BertConfig:
     def vocab_size(self) -> int:
         """Of the decoder, as `pad`: what is written."""
         return self.decoder.vocab_size
+
+    @property
+    def d_model(self) -> int:
+        """Of the decoder, and of the memory that it looks at."""
+        return self.decoder.d_model
 
 
 class Dense(nnx.Module):

@@ -1,7 +1,8 @@
 """How fast each parameter learns: what multiplies the learning rate, by pattern and by age."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +44,7 @@ def pace(
     partition: Partition,
     *,
     rates: Mapping[str, float],
+    freeze: Sequence[str],
     unfreeze: Mapping[str, int],
     warmup: int,
 ) -> Pace:
@@ -52,25 +54,27 @@ def pace(
       shapes, axes: see `freeze.partition`.
       partition: what trains now.
       rates: pattern -> multiplier of the learning rate.
-      unfreeze: pattern -> step from which it trains.
+      freeze: patterns of what does not train from the beginning.
+      unfreeze: pattern -> step from which that trains after all.
       warmup: steps.
 
     Raises:
       UserError: a pattern that matches nothing.
     """
     fast = matching(shapes, axes, tuple(rates), "train.optimizer.rates")
+    cold = matching(shapes, axes, freeze, "train.freeze")
     late = matching(shapes, axes, tuple(unfreeze), "train.unfreeze")
 
-    def training(path: str, values: list[Any]) -> np.ndarray:
-        return np.array(
-            [value for value, frozen in zip(values, partition.frozen[path], strict=True) if not frozen]
-        )
+    def rate(path: str, layer: int) -> float:
+        return math.prod(rates[pattern] for pattern in fast[path][layer])
 
-    return Pace(
-        {path: training(path, [np.prod([rates[p] for p in hits]) for hits in fast[path]]) for path in fast},
-        {
-            path: training(path, [min((unfreeze[p] for p in hits), default=0) for hits in late[path]])
-            for path in late
-        },
-        warmup,
-    )
+    def since(path: str, layer: int) -> int:
+        return min((unfreeze[pattern] for pattern in late[path][layer] if cold[path][layer]), default=0)
+
+    def each(value: Callable[[str, int], float]) -> dict[str, np.ndarray]:
+        return {
+            path: np.array([value(path, layer) for layer, frozen in enumerate(flags) if not frozen])
+            for path, flags in partition.frozen.items()
+        }
+
+    return Pace(each(rate), each(since), warmup)

@@ -78,6 +78,7 @@ class Training:
             bundle.axes,
             partition,
             rates=config.optimizer.rates,
+            freeze=config.freeze,
             unfreeze=config.unfreeze,
             warmup=config.optimizer.warmup_steps,
         )

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from taggen_jax.models.family import Bundle
-from taggen_jax.training.freeze import Partition, partition
+from taggen_jax.training.freeze import Params, Partition, partition
 from taggen_jax.training.state import state_shardings
 from taggen_jax.training.step import State, TrainConfig, Training
 
@@ -34,17 +34,16 @@ def thaws(config: TrainConfig, step: int) -> bool:
 
 
 def thaw(before: Training, state: State, mesh: Mesh, step: int) -> tuple[Training, State]:
-    """The functions of the run after `step` steps, and its state for them; the old state is donated."""
+    """The functions of the run after `step` steps, and the state for them."""
     after = training_at(before.bundle, before.config, step)
-    move = jax.jit(
-        functools.partial(carry, before, after), donate_argnums=0, out_shardings=state_shardings(after, mesh)
-    )
-    return after, move(state)
+    shardings = state_shardings(after, mesh)["opt_state"]
+    move = jax.jit(functools.partial(carry, before, after), out_shardings=shardings)
+    return after, {**state, "opt_state": move(state["params"], state["opt_state"])}
 
 
-def carry(before: Training, after: Training, state: State) -> State:
-    """The state for `after`: what trained `before` keeps its optimizer state, what thaws gets a fresh one."""
-    known = dict(jax.tree_util.tree_leaves_with_path(state["opt_state"]))
+def carry(before: Training, after: Training, params: Params, opt_state: Any) -> Any:
+    """The optimizer state for `after`: what trained `before` keeps its own, what thaws gets a fresh one."""
+    known = dict(jax.tree_util.tree_leaves_with_path(opt_state))
 
     def leaf(path: Any, fresh: jax.Array) -> jax.Array:
         old = known.get(path)
@@ -53,8 +52,7 @@ def carry(before: Training, after: Training, state: State) -> State:
         (name,) = (entry.key for entry in path if getattr(entry, "key", None) in after.partition.frozen)
         return fresh.at[_rows(before.partition, after.partition, name)].set(old)
 
-    fresh = after.start(state["params"])["opt_state"]
-    return {**state, "opt_state": jax.tree_util.tree_map_with_path(leaf, fresh)}
+    return jax.tree_util.tree_map_with_path(leaf, after.start(params)["opt_state"])
 
 
 def _rows(before: Partition, after: Partition, name: str) -> np.ndarray:

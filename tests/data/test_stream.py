@@ -204,7 +204,7 @@ def test_a_longer_source_is_cut_but_keeps_its_end(batches, split, tokenizer):
 
 @given(st.lists(st.lists(st.integers(5, 9), min_size=1, max_size=4), max_size=6), st.integers(1, 20))
 def test_a_target_holds_whole_tags_and_always_its_end(tags, length):
-    targets = Targets(tuple(map(tuple, tags)), separator=3, eos=1, pad=0)
+    targets = Targets(tuple(map(tuple, tags)), separator=3, eos=1, pad=0, source_pad=0)
     *written, end = targets.ids(range(len(tags)), length)
     assert end == 1 and len(written) < length
     pieces = [

@@ -8,6 +8,8 @@ import random
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as HfTokenizer
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.tokenizer import TokenizerConfig
@@ -179,3 +181,37 @@ def test_every_real_tag_survives(shared_data):
     titles, tags = [row["title"] for row in catalog], {tag for row in catalog for tag in row["tags"]}
     tokenizer = tokenizers.train(titles[:300], sorted(tags)[::2], "<sep>", small(vocab_size=1000))
     assert all(tokenizer.survives(tag) for tag in tags)
+
+
+def bert_like(folder):
+    """A lower-casing WordPiece folder, as BERT's: [CLS] before a text, [SEP] after it, no end token."""
+    from transformers import PreTrainedTokenizerFast
+
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    vocab = {word: i for i, word in enumerate([*names.values(), "a", "##a", "b", "##b", ":"])}
+    backend = HfTokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=backend, **names).save_pretrained(folder)
+
+
+def test_tags_have_a_tokenizer_of_their_own_that_the_folder_carries(tmp_path):
+    tags = ["Ab::B a", "b::a", "日本"]
+    speller = tokenizers.train_speller(tags, "<sep>", TokenizerConfig(tag_vocab_size=800))
+    bert_like(tmp_path / "theirs")
+    with pytest.raises(UserError, match="tag separator"):
+        tokenizers.load(tmp_path / "theirs", "<sep>")  # alone it has no token to stand between tags
+    tokenizers.load(tmp_path / "theirs", "<sep>", speller).save(tmp_path / "ours")
+    tokenizer = tokenizers.load(tmp_path / "ours", "<sep>")
+    assert tokenizer.encode(["AB", "abbabb"], 4) == [
+        [2, 4, 7, 3],
+        [2, 4, 7, 3],
+    ]  # "ab"; cut, and still closed
+    assert tokenizer.cuts(tokenizer.pieces(["abbabb"])[0], 4) and not tokenizer.cuts([4, 7], 4)
+    assert [len(tokenizer.tags.encode_tag(tag)) for tag in tags] == [1, 1, 1]
+    assert all(tokenizer.tags.survives(tag) for tag in [*tags, "never::seen <sep> \\", " é "])
+    ids = [*tokenizer.tags.encode_tag(tags[0]), tokenizer.tags.separator, *tokenizer.tags.encode_tag(tags[2])]
+    assert tokenizer.tags.decode_tags([*ids, tokenizer.tags.eos]) == (tags[0], tags[2])

@@ -70,3 +70,9 @@ def config_file(tmp_path_factory) -> pathlib.Path:
         "    return config_dict(Experiment(text=('title',), tokenizer=TokenizerConfig(vocab_size=400)))\n"
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_experiment() -> Experiment:
+    """What `trained` was made with."""
+    return EXPERIMENT

@@ -84,10 +84,8 @@ def test_resuming_before_at_and_after_a_thaw_changes_nothing(straight, stop, tmp
     jax.tree.map(np.testing.assert_array_equal, resumed, straight[6])
 
 
-def moments(state):
-    return {
-        jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(state["opt_state"])
-    }
+def moments(opt_state):
+    return {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(opt_state)}
 
 
 def test_frozen_leaves_have_no_optimizer_state_and_what_trained_keeps_its_own(straight):
@@ -100,7 +98,8 @@ def test_frozen_leaves_have_no_optimizer_state_and_what_trained_keeps_its_own(st
     ]
     assert sizes[0] < sizes[1] < sizes[2]
     trainings = [training_at(BUNDLE, CONFIG, step) for step in (3, 4)]
-    before, after = moments(straight[4]), moments(jax.jit(lambda s: carry(*trainings, s))(straight[4]))
+    params, opt_state = straight[4]["params"], straight[4]["opt_state"]
+    before, after = moments(opt_state), moments(carry(*trainings, params, opt_state))
     for name, kept in before.items():
         if UP in name:
             np.testing.assert_array_equal(after[name][2:], kept)  # layer 2 trained alone
@@ -116,6 +115,12 @@ def test_rates_multiply_and_what_thaws_warms_up():
         scaled = pace.scale(ones, np.int32(step))
         np.testing.assert_allclose(scaled[UP][:, 0, 0], expected)
         np.testing.assert_array_equal(scaled["decoder/norm"], 1.0)
+
+
+def test_what_was_never_frozen_does_not_warm_up_with_what_thaws():
+    config = TrainConfig(freeze=("encoder/blocks/0-1",), unfreeze={"encoder/blocks": 4})
+    pace = training_at(BUNDLE, config, 0).pace
+    np.testing.assert_array_equal(pace.scale({UP: np.ones((1, 8, 16))}, np.int32(0))[UP], 1.0)
 
 
 @pytest.mark.parametrize(
