@@ -12,9 +12,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from taggen_jax import __version__
-from taggen_jax.errors import UserError
+from taggen_jax.errors import Preempted, UserError
 
 MISTAKE = 2  # exit status for what the user can mend
+PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: stopped by SIGTERM, saved; the same command goes on
 INTERRUPTED = 130
 
 
@@ -84,12 +85,16 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted."""
+    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 75 stopped by SIGTERM
+    and resumable, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _run(arguments)
     except (UserError, flags.Error) as error:
         status = _complain(str(error))
+    except Preempted as notice:
+        print(f"taggen: {notice}", file=sys.stderr)
+        status = PREEMPTED
     except KeyboardInterrupt:
         print("taggen: interrupted", file=sys.stderr)
         status = INTERRUPTED

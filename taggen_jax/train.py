@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
-from taggen_jax.errors import UserError
+from taggen_jax.errors import Preempted, UserError
 from taggen_jax.evaluate import score
 from taggen_jax.experiment import Experiment
 from taggen_jax.interop import hf
@@ -21,6 +21,8 @@ from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
+from taggen_jax.runs.preemption import Preemption
+from taggen_jax.runs.summary import Clock, write_summary
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.tagger import Tagger
 from taggen_jax.training.freeze import partition
@@ -48,13 +50,18 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     training = Training(bundle, partition(bundle.shapes, bundle.axes, cfg.freeze), cfg)
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
-    state, first, window = _begin(training, mesh, checkpoints)
+    state, first, meta = _begin(training, mesh, checkpoints, work)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
+    clock = Clock.resume(meta.get("clock", {}))
     batches = prepared.train_batches(experiment, start=first)
     evaluations = _evaluations(experiment, prepared, training, mesh)
-    with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log:
+    window = meta.get("window", {})
+    with (
+        Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log,
+        Preemption() as notice,
+    ):
         log.say(report(training, first))
         for step in range(first + 1, cfg.steps + 1):
             state, sums = train_step(state, put_batch(next(batches), mesh))
@@ -63,9 +70,16 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
             if due(step, cfg.eval_every, cfg.steps):
                 metrics = evaluations(state["params"])
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
-            if metrics or due(step, cfg.save_every, cfg.steps):
-                checkpoints.save(step, state, {"batch": step}, {"window": log.window()}, metrics)
+            if metrics or due(step, cfg.save_every, cfg.steps) or notice.asked:
+                meta = {"window": log.window(), "clock": clock.saved()}
+                checkpoints.save(step, state, {"batch": step}, meta, metrics)
+            if notice.asked and step < cfg.steps:
+                checkpoints.close()
+                raise Preempted(
+                    f"{workdir}: stopped by SIGTERM after step {step}, which is saved; run it again to go on"
+                )
     checkpoints.close()
+    write_summary(work, state, clock)
 
 
 def due(step: int, every: int, last: int) -> bool:
@@ -122,15 +136,17 @@ def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
     experiments.save(experiment, work.config)
 
 
-def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
-    """The state to start from, the steps it has behind it, and the log's open sums."""
-    first = checkpoints.latest_step()
-    if first is None and training.config.pretrained:
+def _begin(
+    training: Training, mesh: Mesh, checkpoints: Checkpoints, work: Workdir
+) -> tuple[Any, int, dict[str, Any]]:
+    """The state to start from, the steps it has behind it, and what its checkpoint kept for log and clock."""
+    saved = checkpoints.restore_newest(restorable(training, mesh), work.damaged)
+    if saved:
+        step, state, _, meta = saved
+        return state, step, meta
+    if training.config.pretrained:
         return adopt_params(training, mesh, _pretrained(training)), 0, {}
-    if first is None:
-        return create_state(training, mesh), 0, {}
-    state, position, meta = checkpoints.restore(first, restorable(training, mesh))
-    return state, position["batch"], meta["window"]
+    return create_state(training, mesh), 0, {}
 
 
 def _pretrained(training: Training) -> Params:
