@@ -51,19 +51,10 @@ def run(
     with atomic_write(output / NAME) as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
-<<<<<<< HEAD
-        for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            scored = prediction(tagged, gold, row["text"])
+        for row, found, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
+            scored = prediction(finish(found), gold, row["text"])
             evaluation.add(scored)
             file.write(to_line(row["id"], scored))
-=======
-        for row, found, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            tagged = finish(found)
-            evaluation.add(prediction(tagged, gold))
-            line = {"id": row["id"], "tags": tagged.tags, "scores": rounded(tagged.scores), "gold": gold}
-            line["candidates"] = [[tag, round(score, 6)] for tag, score in tagged.ranked]
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
->>>>>>> batch
     metrics = evaluation.result()
     write_json(output / "metrics.json", metrics)
     print(render(metrics))

@@ -32,7 +32,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
 
 
 @contextlib.contextmanager
-<<<<<<< HEAD
 def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder that appears under its name, with all its files, only when the block ends without an error.
 
@@ -53,7 +52,10 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.replace(folder)  # also onto an empty folder
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-=======
+        raise
+
+
+@contextlib.contextmanager
 def no_space_named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Gives the error of a full disk, a quota or a limit on file sizes the name of the file: it has none."""
     try:
@@ -61,7 +63,6 @@ def no_space_named(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
->>>>>>> batch
         raise
 
 

@@ -96,13 +96,10 @@ VERBS = {
     ),
 }
 
-<<<<<<< HEAD
 FOLDERS = {"output", "data", "workdir", "from", "a", "b"}
-=======
 SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
-FOLDERS = {"output", "data", "workdir"}
->>>>>>> batch
 FILES = "; a name or a quoted glob, repeatable"
+# "FLAG", or "VERB FLAG" where a verb means something else by it
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
     "train": lambda to: flags.DEFINE_multi_string(
@@ -116,7 +113,7 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
     "from": lambda to: flags.DEFINE_string("from", "", "Hugging Face folder to read", flag_values=to),
-    "format": lambda to: flags.DEFINE_enum(
+    "export format": lambda to: flags.DEFINE_enum(
         "format", "hf", ["hf", "ctranslate2", "orbax"], "what to write", flag_values=to
     ),
     "dtype": lambda to: flags.DEFINE_enum(
@@ -128,20 +125,17 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "split": lambda to: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
     ),
-<<<<<<< HEAD
     "folds": lambda to: flags.DEFINE_integer(
         "folds", 5, "how many parts the catalog is cut into", flag_values=to
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),
-=======
-    "format": lambda to: flags.DEFINE_enum(
+    "generate format": lambda to: flags.DEFINE_enum(
         "format", "jsonl", ["jsonl", "parquet"], "file of predictions", flag_values=to
     ),
     "shard_rows": lambda to: flags.DEFINE_integer(
         "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
     ),
->>>>>>> batch
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 
@@ -181,14 +175,11 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
-<<<<<<< HEAD
     module, function = (VERBS[name].program or f"{name}.run").split(".")
     getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
-=======
     if VERBS[name].config == "workdir":
         rest = [_long(argument) for argument in rest]
     importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
->>>>>>> batch
     return 0
 
 
@@ -225,7 +216,7 @@ def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
 def _flags(name: str, rest: list[str]) -> flags.FlagValues:
     verb, values = VERBS[name], flags.FlagValues()
     for flag in (*verb.needs, *verb.takes):
-        FLAGS[flag](values)
+        _define(name, flag, values)
     if verb.config == "file":
         path = _given("config", rest)
         if not path:
@@ -262,6 +253,11 @@ def _given(flag: str, rest: Sequence[str]) -> str:
     return ""
 
 
+def _define(verb: str, flag: str, values: flags.FlagValues) -> None:
+    """Defines a flag: the verb's own meaning of it, where there is one, or the one that all share."""
+    (FLAGS.get(f"{verb} {flag}") or FLAGS[flag])(values)
+
+
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
@@ -272,7 +268,7 @@ def _overview() -> str:
 def _help(name: str) -> str:
     verb, values = VERBS[name], flags.FlagValues()
     for flag in (*verb.needs, *verb.takes):
-        FLAGS[flag](values)
+        _define(name, flag, values)
     rows = [
         (f"--{flag}", values[flag].help + (" (required)" if flag in verb.needs else "")) for flag in values
     ]

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "taggen_jax"
 
 FLOORS = (  # from the ground to the top; rooms of one floor may import each other, though not in circles
-    ("errors", "files", "config"),
+    ("errors", "files", "config", "signals"),
     ("catalog", "metrics"),
     ("data", "batch"),
     ("decode",),

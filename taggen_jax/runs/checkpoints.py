@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -140,6 +142,47 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step with the best metric; the latest one where no checkpoint has any."""
         return self._manager.best_step()
+
+    def restore_newest(
+        self, like: Callable[[int], Any], damaged: pathlib.Path
+    ) -> tuple[int, Any, Json, Json] | None:
+        """(step, state, data, meta) of the newest checkpoint that can be read; None where there is none.
+
+        One that cannot be read (cut short, a file lost) is moved into the folder `damaged`, with a warning, and
+        the one before it is tried.
+
+        Args:
+          like: step -> what `restore` takes for the state of that step.
+          damaged: where to.
+
+        Raises:
+          UserError: a readable checkpoint is of another state; or all of several are damaged.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return (step, *self.restore(step, like(step)))
+            except UserError:
+                raise
+            except Exception as error:  # whatever the storage below raises for bytes that make no sense
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                self._set_aside(step, damaged)
+                print(f"warning: {self._folder / str(step)}: damaged ({reason}); moved to {damaged}, "
+                      "going on from the checkpoint before", file=sys.stderr)
+        if steps:
+            raise UserError(
+                f"{self._folder}: none of its {len(steps)} checkpoints can be read; they are in {damaged}; "
+                "restore the folder from a copy, or give a new workdir"
+            )
+        return None
+
+    def _set_aside(self, step: int, damaged: pathlib.Path) -> None:
+        if jax.process_index() == 0:
+            damaged.mkdir(exist_ok=True)
+            target = damaged / str(step)
+            shutil.rmtree(target, ignore_errors=True)
+            (self._folder / str(step)).rename(target)
+        self._manager.reload()
 
     def restore(self, step: int, like: Any) -> tuple[Any, Json, Json]:
         """(state, data, meta) of a step.

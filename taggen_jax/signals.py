@@ -12,10 +12,16 @@ class Stop:
     with Stop() as stop:
         for batch in batches:
             stop.check()
+
+    A second SIGTERM kills at once, as ever.
+
+    Attributes:
+      asked: whether the signal has come.
     """
 
+    asked = False
+
     def __enter__(self) -> "Stop":
-        self._asked = False
         self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
@@ -24,8 +30,9 @@ class Stop:
 
     def check(self) -> None:
         """Raises SystemExit with status 143 if the signal has come."""
-        if self._asked:
+        if self.asked:
             raise SystemExit(TERMINATED)
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self._asked = True
+        self.asked = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
