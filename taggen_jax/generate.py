@@ -24,6 +24,7 @@ from taggen_jax.batch.fingerprint import digest, digests
 from taggen_jax.batch.formats import WRITERS
 from taggen_jax.batch.job import PREDICTIONS, QUARANTINE, Job
 from taggen_jax.batch.plan import Plan, Reader, survey
+from taggen_jax.batch.reuse import content, earlier
 from taggen_jax.batch.signals import Stop
 from taggen_jax.calibrated import Finish, finisher
 from taggen_jax.catalog.clean import cleaner
@@ -42,12 +43,20 @@ from taggen_jax.terminal import Work
 SETTINGS = ("text", "catalog", "clean", "tags", "model", "compute", "generate")  # what rows depend on
 
 
+Row = dict[str, Any]
+
+
 class Encoded(NamedTuple):
     """A product on its way: its id, what the model reads, and whether some of its text had to be left out."""
 
     id: str
     source: list[int]
     truncated: bool
+
+    @property
+    def content(self) -> str:
+        """A hash of all that its tags depend on."""
+        return content(self.source)
 
 
 def run(
@@ -57,13 +66,14 @@ def run(
     strict: bool = False,
     format: str = "jsonl",
     shard_rows: int = 4096,
+    previous: pathlib.Path | None = None,
     experiment: Experiment | None = None,
 ) -> int:
     """Writes predictions, quarantine.jsonl and manifest.json into `output`; returns the number of products.
 
-    A row of predictions holds "id"; "tags", best first; "scores", the inclusion probability of each; and
-    "truncated": true where the product's text was longer than the model reads. Products keep their input
-    order. The same call in other processes, at the same time or after this one was killed, shares the work.
+    A row of predictions holds "id"; "tags", best first; "scores", the inclusion probability of each;
+    "truncated": true where the product's text was longer than the model reads; and "content", a hash of
+    what it read. Products keep their input order. The same call in other processes, at the same time or after this one was killed, shares the work.
 
     Args:
       workdir: a trained one.
@@ -72,6 +82,8 @@ def run(
       strict: stop at the first bad row, before anything is generated.
       format: "jsonl" or "parquet".
       shard_rows: rows between two commits; what a killed process loses is at most so much work.
+      previous: output of an earlier job with the same model and settings; products that read as they did
+        then keep their tags, which gives the same rows as tagging them again.
       experiment: the workdir's config with changes; None takes it as it is.
 
     Raises:
@@ -93,7 +105,8 @@ def run(
         plan = job.plan(lambda: survey(paths, experiment.catalog, shard_rows, strict=strict))
         if job.missing(plan):
             finish = finisher(workdir, experiment, step)
-            _work(job, plan, *open_workdir(workdir, experiment, step), finish)
+            known = earlier(previous, job.fingerprint) if previous else {}
+            _work(job, plan, *open_workdir(workdir, experiment, step), finish, known)
         manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
     return _report(manifest["shards"], output)
 
@@ -114,7 +127,15 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
     }
 
 
-def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: Any, finish: Finish) -> None:
+def _work(
+    job: Job,
+    plan: Plan,
+    experiment: Experiment,
+    tagger: Tagger,
+    params: Any,
+    finish: Finish,
+    known: Mapping[str, Row],
+) -> None:
     """Commits shards until none is missing."""
     reader = Reader(plan, experiment.catalog)
 
@@ -129,7 +150,7 @@ def _work(job: Job, plan: Plan, experiment: Experiment, tagger: Tagger, params: 
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
                 products = encode(reader.products(shard, quarantine), experiment, tagger.tokenizer)
-                for row in predict(products, experiment, tagger, params, finish):
+                for row in predict(products, experiment, tagger, params, finish, known):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
                     stop.check()
@@ -195,10 +216,8 @@ def encode(products: Iterable[Product], experiment: Experiment, tokenizer: Token
             yield Encoded(product.id, tokenizer.cut(pieces, length), len(pieces) >= length)
 
 
-def _batches(
-    products: Iterable[Encoded], experiment: Experiment, waiting: collections.deque[Encoded]
-) -> Iterator[Mapping[str, np.ndarray]]:
-    """Batches of one shape, the last filled up with weight 0; the products in them queue up in `waiting`."""
+def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
+    """Batches of one shape, the last filled up with weight 0."""
     B, S = experiment.generate.batch_size, experiment.stream.source_length
     stream, row = iter(products), 0
     while chunk := list(itertools.islice(stream, B)):
@@ -206,7 +225,6 @@ def _batches(
         source_BS[len(chunk) :, 0] = experiment.model.eos  # a filling row reads an empty product
         for i, product in enumerate(chunk):
             source_BS[i, : len(product.source)] = product.source
-        waiting.extend(chunk)
         weight_B = (np.arange(B) < len(chunk)).astype(np.float32)
         yield {"source": source_BS, "row": np.arange(row, row + B, dtype=np.int32), "weight": weight_B}
         row += B

@@ -55,7 +55,7 @@ VERBS = {
         "tag products from catalog files, with any number of processes; run again, it goes on "
         "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict", "format", "shard_rows"),
+        takes=("strict", "format", "shard_rows", "previous"),
         config="workdir",
     ),
     "calibrate": Verb(
@@ -69,7 +69,7 @@ VERBS = {
 }
 
 SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
-FOLDERS = {"output", "data", "workdir"}
+FOLDERS = {"output", "data", "workdir", "previous"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
@@ -91,6 +91,12 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "shard_rows": lambda to: flags.DEFINE_integer(
         "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
+    ),
+    "previous": lambda to: flags.DEFINE_string(
+        "previous",
+        "",
+        "output of an earlier job: products that have not changed keep its tags",
+        flag_values=to,
     ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
