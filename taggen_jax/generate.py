@@ -73,7 +73,8 @@ def run(
 
     A row of predictions holds "id"; "tags", best first; "scores", the inclusion probability of each;
     "truncated": true where the product's text was longer than the model reads; and "content", a hash of
-    what it read. Products keep their input order. The same call in other processes, at the same time or after this one was killed, shares the work.
+    what it read. Products keep their input order. The same call in other processes, at the same time or
+    after this one was killed, shares the work.
 
     Args:
       workdir: a trained one.
