@@ -145,7 +145,7 @@ def _work(
 
     with Stop() as stop, Work("generate", "products", sum(plan.products), done()) as work:
         for shard in job.claimed(plan, pause=stop.check):
-            before, counts = done(), collections.Counter[str]()
+            before, counts = done(), collections.Counter(products=0, truncated=0)
             with (
                 Quarantine(job.part(shard, QUARANTINE)) as quarantine,
                 atomic_write(job.part(shard, PREDICTIONS)) as file,

@@ -56,11 +56,20 @@ def test_every_row_of_the_input_is_accounted_for(catalog, straight):
     manifest = json.loads(straight["manifest.json"])
     counts = [(shard["products"], sum(shard["quarantined"].values())) for shard in manifest["shards"]]
     lines = len(catalog.read_text().splitlines())
+    cut = straight["predictions.jsonl"].count(b'"truncated": true')
+    assert sum(shard["truncated"] for shard in manifest["shards"]) == cut > 0
     assert [sum(column) for column in zip(*counts, strict=True)] == [
         straight["predictions.jsonl"].count(b"\n"),
         straight["quarantine.jsonl"].count(b"\n"),
     ]
     assert sum(map(sum, counts)) == lines == manifest["plan"]["files"][0][1]
+
+
+def test_bad_rows_alone_make_empty_predictions(trained, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{\n{\n")
+    assert generate.run(trained.workdir, [str(tmp_path / "bad.jsonl")], tmp_path / "out", shard_rows=1) == 0
+    assert not (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    assert (tmp_path / "out" / "quarantine.jsonl").read_bytes().count(b"\n") == 2
 
 
 def test_killed_and_started_again_equals_never_killed(trained, tmp_path):
