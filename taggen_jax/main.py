@@ -59,7 +59,7 @@ VERBS = {
         "tag products from catalog files, with any number of processes; run again, it goes on "
         "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict", "format", "shard_rows"),
+        takes=("strict", "format", "shard_rows", "previous"),
         config="workdir",
     ),
     "calibrate": Verb(
@@ -96,7 +96,7 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from", "a", "b"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b", "previous"}
 SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
 FILES = "; a name or a quoted glob, repeatable"
 # "FLAG", or "VERB FLAG" where a verb means something else by it
@@ -135,6 +135,12 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "shard_rows": lambda to: flags.DEFINE_integer(
         "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
+    ),
+    "previous": lambda to: flags.DEFINE_string(
+        "previous",
+        "",
+        "output of an earlier job: products that have not changed keep its tags",
+        flag_values=to,
     ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }

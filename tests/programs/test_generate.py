@@ -10,9 +10,11 @@ import signal
 import threading
 import time
 
+import pyarrow.parquet
 import pytest
 
 from taggen_jax import calibrate, evaluate, generate
+from taggen_jax.batch.reuse import earlier
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.decode.inclusion import SelectConfig
 from taggen_jax.errors import UserError
@@ -54,11 +56,20 @@ def test_every_row_of_the_input_is_accounted_for(catalog, straight):
     manifest = json.loads(straight["manifest.json"])
     counts = [(shard["products"], sum(shard["quarantined"].values())) for shard in manifest["shards"]]
     lines = len(catalog.read_text().splitlines())
+    cut = straight["predictions.jsonl"].count(b'"truncated": true')
+    assert sum(shard["truncated"] for shard in manifest["shards"]) == cut > 0
     assert [sum(column) for column in zip(*counts, strict=True)] == [
         straight["predictions.jsonl"].count(b"\n"),
         straight["quarantine.jsonl"].count(b"\n"),
     ]
     assert sum(map(sum, counts)) == lines == manifest["plan"]["files"][0][1]
+
+
+def test_bad_rows_alone_make_empty_predictions(trained, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{\n{\n")
+    assert generate.run(trained.workdir, [str(tmp_path / "bad.jsonl")], tmp_path / "out", shard_rows=1) == 0
+    assert not (tmp_path / "out" / "predictions.jsonl").read_bytes()
+    assert (tmp_path / "out" / "quarantine.jsonl").read_bytes().count(b"\n") == 2
 
 
 def test_killed_and_started_again_equals_never_killed(trained, tmp_path):
@@ -116,6 +127,50 @@ def test_a_job_is_not_continued_with_other_settings(trained, catalog, straight, 
     other.write_bytes(catalog.read_bytes() + b"\n")
     with pytest.raises(UserError, match=r"input\..*catalog\.jsonl: \w{12} -> nothing"):
         generate.run(trained.workdir, [str(other)], tmp_path)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_what_is_taken_from_an_earlier_job_equals_a_full_run(trained, catalog, tmp_path, format, monkeypatch):
+    generate.run(trained.workdir, [str(catalog)], tmp_path / "before", format=format)
+    lines = catalog.read_bytes().splitlines()
+    lines[3:5] = [lines[4], lines[3].replace(b'"title": "', b'"title": "old ')]  # moved, and changed
+    new = tmp_path / "new.jsonl"
+    new.write_bytes(b"\n".join([*lines[:100], b'{"id": "new", "title": "kettle"}', *lines[110:]]) + b"\n")
+    generate.run(trained.workdir, [str(new)], tmp_path / "full", format=format)
+
+    tagged = []
+    batches = generate._batches
+
+    def counting(products, experiment):
+        return batches((tagged.append(product.id) or product for product in products), experiment)
+
+    monkeypatch.setattr(generate, "_batches", counting)
+    generate.run(
+        trained.workdir,
+        [str(new)],
+        tmp_path / "part",
+        format=format,
+        previous=tmp_path / "before",
+        shard_rows=50,
+    )
+    rows = f"predictions.{format}"
+    if format == "jsonl":
+        assert (tmp_path / "part" / rows).read_bytes() == (tmp_path / "full" / rows).read_bytes()
+    else:
+        part, full = (pyarrow.parquet.read_table(tmp_path / name / rows) for name in ("part", "full"))
+        assert part == full
+    assert tagged == [json.loads(lines[4])["id"], "new"]
+
+
+def test_an_earlier_job_of_another_model_is_of_no_use(trained, catalog, straight, tmp_path):
+    manifest = json.loads(straight["manifest.json"])
+    marks = manifest["fingerprint"]
+    for name, content in straight.items():
+        (tmp_path / name).write_bytes(content)
+    assert len(earlier(tmp_path, marks)) > 200
+    assert earlier(tmp_path, marks | {"input": {}, "vocabulary": "other"}) == {}
+    with pytest.raises(UserError, match=r"another model or other settings \(weights: \w{12} -> other\)"):
+        earlier(tmp_path, marks | {"weights": "other"})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax drops its other reads
