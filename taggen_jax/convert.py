@@ -25,6 +25,7 @@ from taggen_jax.interop import check as checks
 from taggen_jax.interop import ct2, generation, hf
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import flatten
+from taggen_jax.models import family
 from taggen_jax.models.family import Params
 from taggen_jax.runs import leaves as orbax
 from taggen_jax.runs.checkpoints import Checkpoints
@@ -39,7 +40,12 @@ DTYPES = {"float32": hf.FLOAT32, "bfloat16": hf.BFLOAT16}
 
 def settings(folder: pathlib.Path) -> Experiment:
     """The experiment that a folder's model and generation settings make, all else by default."""
-    base = Experiment(model=hf.read_config(folder))
+    model = hf.read_config(folder)
+    if isinstance(model, family.EncoderConfig):
+        raise UserError(
+            f"{folder}: an encoder alone writes no tags; start a training run from it: train.pretrained={folder}"
+        )
+    base = Experiment(model=model)
     decode, _ = generation.read(folder)
     return dataclasses.replace(base, generate=dataclasses.replace(base.generate, decode=decode))
 

@@ -32,7 +32,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     @jax.jit
     def generate(params: Any, source_BS: jax.Array) -> Beams:
         model = bundle.bind(params)
-        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = model.encode(source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
 
@@ -94,7 +94,7 @@ def answer(
 ) -> Tagged:
     """Reads the hypotheses of one product, best first, and weighs their tags."""
     hypotheses = [
-        (tokenizer.decode_tags(tokens), float(logprob))
+        (tokenizer.tags.decode_tags(tokens), float(logprob))
         for tokens, logprob in zip(tokens_NT.tolist(), logprobs_N, strict=True)
         if np.isfinite(logprob)
     ]

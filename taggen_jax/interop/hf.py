@@ -16,7 +16,7 @@ import numpy as np
 
 from taggen_jax.errors import UserError
 from taggen_jax.files import new_folder, read_json, write_json
-from taggen_jax.interop import bart, generation, t5, t5gemma, t5gemma2, weights
+from taggen_jax.interop import bart, bert, bert_encoder, generation, t5, t5gemma, t5gemma2, weights
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import Tensor, expand, flatten, unflatten
 from taggen_jax.interop.weights import Files, Spec
@@ -24,14 +24,15 @@ from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
 # interop/NAME.py serves our family NAME, and the model types that it lists
-MODULES: tuple[Any, ...] = (t5, bart, t5gemma, t5gemma2)
+MODULES: tuple[Any, ...] = (t5, bart, bert, bert_encoder, t5gemma, t5gemma2)
 FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  # by our `family`
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 FLOATS = ("F64", "F32", "F16", "BF16")
+Config = family.ModelConfig | family.EncoderConfig
 FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 
 
-def read_config(folder: str | os.PathLike[str]) -> family.ModelConfig:
+def read_config(folder: str | os.PathLike[str]) -> Config:
     """The configuration of the folder's model.
 
     Raises:
@@ -51,7 +52,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def open_folder(folder: str | os.PathLike[str]) -> tuple[family.ModelConfig, family.Params]:
+def open_folder(folder: str | os.PathLike[str]) -> tuple[Config, family.Params]:
     """A model whose parameters stay on disk.
 
     Args:
@@ -88,7 +89,7 @@ def open_folder(folder: str | os.PathLike[str]) -> tuple[family.ModelConfig, fam
     return config, unflatten({path: leaf(path) for path in shapes})
 
 
-def load(folder: str | os.PathLike[str], shardings: Any = None) -> tuple[family.ModelConfig, family.Params]:
+def load(folder: str | os.PathLike[str], shardings: Any = None) -> tuple[Config, family.Params]:
     """Reads a model, in float32.
 
     Args:
@@ -132,7 +133,7 @@ def _cut(leaf: Leaf, indices: list[tuple[slice, ...]]) -> list[np.ndarray]:
 
 def save(
     folder: str | os.PathLike[str],
-    config: family.ModelConfig,
+    config: Config,
     params: family.Params,
     shard_bytes: int = 2**31,
 ) -> None:
@@ -147,7 +148,7 @@ def save(
 
 def write(
     folder: pathlib.Path,
-    config: family.ModelConfig,
+    config: Config,
     params: Mapping[str, Any],
     shard_bytes: int = 2**31,
 ) -> None:

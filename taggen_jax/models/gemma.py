@@ -222,6 +222,8 @@ class Mlp(nnx.Module):
 class Residual(nnx.Module):
     """x + norm(part(norm(x))): how every part of a block is held."""
 
+    part: Any
+
     def __init__(self, part: nnx.Module, cfg: StackConfig) -> None:
         self.part, self.epsilon = part, cfg.norm_epsilon
         self.norm, self.post_norm = norm(cfg.d_model), norm(cfg.d_model)

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from transformers import AutoModelForSeq2SeqLM
 
 from taggen_jax.decode.beam import DecodeConfig, beam_search
-from taggen_jax.interop import hf
+from taggen_jax.interop import check, hf
 from taggen_jax.interop.names import expand
 from taggen_jax.models.family import build
 from taggen_jax.models.layers import ComputeConfig
@@ -163,6 +163,15 @@ def there_and_back_is_the_identity(model: Any, tmp_path: pathlib.Path, but: tupl
     loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "ours").eval()
     assert type(loaded) is type(model)
     return loaded
+
+
+def export_passes_its_check(model: Any, tmp_path: pathlib.Path) -> None:
+    """The check that `taggen export` makes before it lets a folder go."""
+    config, params = load(model, tmp_path / "theirs")
+    hf.save(tmp_path / "ours", config, params)
+    probe = check.probe(config, config.vocab_size)
+    theirs = check.transformers_logits(tmp_path / "ours", config, probe)
+    check.agree(check.our_logits(config, params, probe), theirs, "logits")
 
 
 DECAY, STEPS = 0.01, 3

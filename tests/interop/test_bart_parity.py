@@ -85,6 +85,10 @@ def test_there_and_back_is_the_identity(case, tmp_path):
     assert theirs.keys() == ours.keys() and all(torch.equal(theirs[name], ours[name]) for name in theirs)
 
 
+def test_an_export_passes_its_check(case, tmp_path):
+    parity.export_passes_its_check(make(case, 7), tmp_path)
+
+
 def test_trainings_agree(case, tmp_path):
     model = make(case, 3)
     parity.trainings_agree(model, *parity.load(model, tmp_path))

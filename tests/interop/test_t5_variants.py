@@ -80,3 +80,8 @@ def test_there_and_back_is_the_identity(case, tmp_path):
 def test_trainings_agree(case, tmp_path):
     model = make(case, 3)
     parity.trainings_agree(model, *parity.load(model, tmp_path))
+
+
+def test_an_umt5_with_a_head_of_its_own_passes_the_check_of_exports(tmp_path):
+    """Though transformers, left alone, would scale its outputs."""
+    parity.export_passes_its_check(make("umt5", 4), tmp_path)

@@ -12,15 +12,25 @@ import pytest
 from taggen_jax.errors import UserError
 from taggen_jax.models import family
 from taggen_jax.models.bart import BartConfig
+from taggen_jax.models.gemma import StackConfig
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.models.t5 import T5Config
+from taggen_jax.models.t5gemma import T5GemmaConfig
+from taggen_jax.models.t5gemma2 import T5Gemma2Config
 
 SIZES = {"vocab_size": 40, "d_model": 16, "d_mlp": 32, "n_heads": 2, "encoder_layers": 2, "decoder_layers": 2}
 BART = SIZES | {"max_positions": 16, "dropout": 0.5}
+GEMMA = StackConfig(
+    d_model=16, d_mlp=32, n_heads=4, n_kv_heads=2, head_dim=4, local=(True, False), window=2, query_scalar=4
+)
+STACKS = {"encoder": GEMMA, "decoder": GEMMA, "vocab_size": 40, "dropout": 0.5, "attention_dropout": 0.1}
 CONFIGS = {
     "t5": T5Config(**SIZES, head_dim=8, dropout=0.5),
+    "umt5": T5Config(**SIZES, head_dim=8, dropout=0.5, variant="umt5"),
     "bart": BartConfig(**BART, variant="bart", pad=1, eos=2, start=2),
     "pegasus": BartConfig(**BART, variant="pegasus", pad=0, eos=1, start=0, scale_embedding=True),
+    "t5gemma": T5GemmaConfig(**STACKS, tied_head=False),
+    "t5gemma2": T5Gemma2Config(**STACKS, end_of_image=23),
 }
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 
