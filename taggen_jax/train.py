@@ -126,7 +126,8 @@ def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[An
     """The state to start from, the steps it has behind it, and the log's open sums."""
     first = checkpoints.latest_step()
     if first is None and training.config.pretrained:
-        return adopt_params(training, mesh, _pretrained(training)), 0, {}
+        params = hf.place(_pretrained(training), state_shardings(training, mesh)["params"])
+        return adopt_params(training, mesh, params), 0, {}
     if first is None:
         return create_state(training, mesh), 0, {}
     state, position, meta = checkpoints.restore(first, restorable(training, mesh))
@@ -134,9 +135,9 @@ def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[An
 
 
 def _pretrained(training: Training) -> Params:
-    """The weights of the Hugging Face folder that the run starts from."""
+    """The weights of the Hugging Face folder that the run starts from, not read yet."""
     folder = training.config.pretrained
-    config, params = hf.load(folder)
+    config, params = hf.open_folder(folder)
     wanted = training.bundle.config
     config = dataclasses.replace(config, dropout=wanted.dropout)  # how to train, not what the weights mean
     if config != wanted:
