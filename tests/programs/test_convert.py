@@ -1,4 +1,4 @@
-"""taggen import and export as a user meets them: whole and checked by those who use the weights, or not there."""
+"""taggen import and export as a user meets them: whole, and checked by those who use the weights."""
 
 import json
 import shutil
