@@ -60,7 +60,8 @@ def test_an_imported_workdir_generates_at_once(folders, tmp_path, capsys):
         f"--input={tmp_path / 'in.jsonl'}",
         f"--output={tmp_path / 'out'}",
     ]
-    assert taggen("generate", *arguments, "--config.generate.select.threshold=0") == 0
+    settings = ["--config.generate.select.threshold=0", "--config.compute.dtype=bfloat16"]
+    assert taggen("generate", *arguments, *settings) == 0
     (line,) = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     assert json.loads(line)["tags"]
     config = json.loads((folders[1] / "config.json").read_text())
