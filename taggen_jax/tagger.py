@@ -138,8 +138,11 @@ def open_workdir(
     bundle = family.build(experiment.model, experiment.compute)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
+    dtype = jnp.dtype(
+        experiment.compute.dtype
+    )  # what they are cast to when used: half the memory in bfloat16
     like = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), bundle.shapes, shardings
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, dtype, sharding=s), bundle.shapes, shardings
     )
     step = best_step(root, experiment) if step is None else step
     checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)

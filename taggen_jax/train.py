@@ -18,7 +18,7 @@ from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle, Params
-from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
+from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
@@ -172,27 +172,28 @@ def _begin(
         return at(step), state, step, meta
     training = at(0)
     if cfg.pretrained:
-        return training, adopt_params(training, mesh, pretrained(training)), 0, {}
+        return training, adopt_params(training, mesh, pretrained(training, mesh)), 0, {}
     return training, create_state(training, mesh), 0, {}
 
 
-def pretrained(training: Training) -> Params:
-    """The weights of the Hugging Face folder that the run starts from.
+def pretrained(training: Training, mesh: Mesh) -> Params:
+    """The weights of the Hugging Face folder that the run starts from, every device's part in its place.
 
     Those of a bare encoder make the model's encoder; the rest of it is random.
     """
-    folder, wanted = training.config.pretrained, training.bundle.config
-    config, params = hf.load(folder)
-    part: Any = wanted
-    if isinstance(config, family.EncoderConfig):
-        part = family.source_config(wanted)
+    folder, bundle = training.config.pretrained, training.bundle
+    config, leaves = hf.open_folder(folder)
+    alone = isinstance(config, family.EncoderConfig)
+    wanted = family.source_config(bundle.config) if alone else bundle.config
     # Dropout is how to train, not what the weights mean.
-    lines = [x for x in experiments.differences(part, config) if not x.split(":")[0].endswith("dropout")]
+    lines = [x for x in experiments.differences(wanted, config) if not x.split(":")[0].endswith("dropout")]
     if lines:
         raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
-    if part is wanted:
-        return params
-    return {**jax.jit(training.bundle.init)(jax.random.key(training.config.seed)), "encoder": params}
+    shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
+    if not alone:
+        return hf.place(leaves, shardings)
+    drawn = jax.jit(bundle.init, out_shardings=shardings)(jax.random.key(training.config.seed))
+    return {**drawn, "encoder": hf.place(leaves, shardings["encoder"])}
 
 
 def _evaluations(
