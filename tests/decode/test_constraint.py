@@ -1,0 +1,154 @@
+"""A constrained search against full enumeration over a plain dict trie: tokens, probabilities, legality."""
+
+import dataclasses
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from taggen_jax.decode import trie as tries
+from taggen_jax.decode.beam import DecodeConfig, beam_search
+from taggen_jax.decode.constraint import constrain, tables
+
+EOS, SEP, V = 1, 2, 80
+BOS = PAD = 0
+T = 7  # three tags of one token, or two of two tokens
+STATES = 97
+
+
+def follow(state, token):
+    """The model's memory: one of STATES, and each has its row of logits."""
+    return (state * 31 + token + 7) % STATES
+
+
+def table_step(table_BPV, words_A, token_BW, states_BWT, t, ancestry_BWT):
+    past_BWT = jnp.take_along_axis(states_BWT, ancestry_BWT, axis=1)
+    before_BW = jnp.where(t > 0, past_BWT[:, :, jnp.maximum(t - 1, 0)], 0)
+    state_BW = follow(before_BW, token_BW)
+    logits_BWV = jnp.take_along_axis(table_BPV, state_BW[:, :, None], axis=1)
+    logits_BWA = logits_BWV if words_A is None else logits_BWV[:, :, words_A]
+    return logits_BWA, states_BWT.at[:, :, t].set(state_BW)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "max_tags"))
+def search(table_BPV, index, set_B, config, max_tags=0):
+    batch = table_BPV.shape[0]
+    return beam_search(
+        functools.partial(table_step, table_BPV, index.words_A),
+        jnp.zeros((batch, config.beams, config.max_length), jnp.int32),
+        batch=batch,
+        bos=BOS,
+        eos=EOS,
+        pad=PAD,
+        config=config,
+        constraint=constrain(index, set_B, config, max_tags),
+    )
+
+
+def dict_trie(tags):
+    root = {}
+    for tag in tags:
+        node = root
+        for token in tag:
+            node = node.setdefault(token, {})
+        node[None] = tag
+    return root
+
+
+def left(node, used):
+    """Whether an unused tag is under a node."""
+    return any(child not in used if token is None else left(child, used) for token, child in node.items())
+
+
+def legal(root, node, used, written, longest, max_tags):
+    """token -> (node, used) of every legal continuation; an end is (None, used)."""
+    moves = {token: (child, used) for token, child in node.items() if token is not None and left(child, used)}
+    if None in node and node[None] not in used:
+        then = used | {node[None]}
+        moves[EOS] = (None, then)
+        if left(root, then) and T - (written + 1) > longest and (not max_tags or len(then) < max_tags):
+            moves[SEP] = (root, then)
+    return moves
+
+
+def every_output(table_PV, tags, longest, max_tags=0):
+    """tokens -> log-probability of all outputs, renormalised over the legal continuations."""
+    root, outputs = dict_trie(tags), {}
+
+    def walk(tokens, state, node, used, logprob):
+        moves = legal(root, node, used, len(tokens), longest, max_tags)
+        logits = np.float64([table_PV[state][token] for token in moves])
+        for token, logit in zip(moves, logits, strict=True):
+            total = logprob + logit - np.log(np.exp(logits).sum())
+            child, then = moves[token]
+            if child is None:
+                outputs[(*tokens, EOS)] = total
+            else:
+                walk((*tokens, token), follow(state, token), child, then, total)
+
+    walk((), follow(0, BOS), root, frozenset(), 0.0)
+    return outputs
+
+
+def logit_tables(seed, batch):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(batch, STATES, V)) * 1.5, jnp.float32)
+
+
+def found_outputs(beams, product):
+    rows = zip(beams.tokens_BNT[product], beams.lengths_BN[product], beams.logprobs_BN[product], strict=True)
+    return {tuple(np.asarray(tokens)[:n].tolist()): float(logprob) for tokens, n, logprob in rows if n}
+
+
+def build(tags, vocab_size=V):
+    return tries.build(tags, eos=EOS, separator=SEP, vocab_size=vocab_size)
+
+
+def of_one_shape(index):
+    """More padding, which changes nothing, so that every vocabulary runs the same program."""
+    nodes, letters = 32 - len(index.first_N), 16 - len(index.words_A)
+    grow = [(0, 0), (0, nodes if index.next_GNA.shape[1] > 1 else 0), (0, letters)]
+    return dataclasses.replace(
+        index,
+        **{
+            name: jnp.pad(getattr(index, name), (0, nodes), mode="edge")
+            for name in ("first_N", "letter_N", "lo_N")
+        },
+        words_A=jnp.pad(index.words_A, (0, letters), mode="edge"),
+        next_GNA=jnp.pad(index.next_GNA, grow),
+        path=2,
+        fan=4 if index.fan else 0,
+    )
+
+
+CONFIG = DecodeConfig(beams=96, n_best=96, max_length=T, early_stopping="never", length_penalty=0.0)
+token = strategies.integers(3, 8)
+vocabularies = strategies.lists(
+    strategies.lists(token, min_size=1, max_size=2).map(tuple), min_size=5, max_size=6, unique=True
+)
+
+
+@pytest.mark.parametrize(("dense_bytes", "max_tags"), [(1 << 20, 0), (0, 0), (0, 2)])
+@hypothesis.given(vocabularies, strategies.data())
+@hypothesis.settings(max_examples=25, phases=[hypothesis.Phase.generate])  # to shrink compiles too often
+def test_a_wide_search_equals_enumeration(dense_bytes, max_tags, tags, data):
+    """Of two sets in one batch, dense and by rows: the same outputs with the same probabilities."""
+    subset = data.draw(strategies.sets(strategies.sampled_from(range(len(tags))), min_size=1))
+    sets_GX = np.array([[True] * len(tags), [i in subset for i in range(len(tags))]])
+    index = of_one_shape(tables(build(tags), sets_GX, dense_bytes))
+    assert bool(index.fan) == (dense_bytes == 0)
+    table_BPV, set_B = logit_tables(len(tags), 4), np.array([0, 1, 1, 0], np.int32)
+    beams = jax.device_get(search(table_BPV, index, set_B, CONFIG, max_tags))
+    longest = max(map(len, tags))
+    for product, group in enumerate(set_B):
+        allowed = [tag for tag, may in zip(tags, sets_GX[group], strict=True) if may]
+        expected = every_output(np.asarray(table_BPV[product]), allowed, longest, max_tags)
+        assert sum(map(np.exp, expected.values())) == pytest.approx(1)
+        assert len(expected) <= CONFIG.beams
+        found = found_outputs(beams, product)
+        assert found.keys() == expected.keys()
+        for tokens, logprob in found.items():
+            assert logprob == pytest.approx(expected[tokens], abs=1e-4)
