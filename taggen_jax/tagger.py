@@ -9,40 +9,55 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from taggen_jax import closed
 from taggen_jax import experiment as experiments
+from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
+from taggen_jax.decode.constraint import Tables, constrain, tables
 from taggen_jax.decode.inclusion import SelectConfig, Tagged, select
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle
-from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
+from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
 from taggen_jax.training.step import within
 
-Generate = Callable[[Any, jax.Array], Beams]
+Generate = Callable[[Any, jax.Array, Tables | None], Beams]
 
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
-    """The compiled (params, source_BS) -> Beams: encode once, then search."""
+    """The compiled (params, source_BS, tables) -> Beams: encode once, then search.
+
+    With the tables of a vocabulary the search writes distinct tags of it only; with None, anything.
+    """
 
     @jax.jit
-    def generate(params: Any, source_BS: jax.Array) -> Beams:
+    def generate(params: Any, source_BS: jax.Array, vocabulary: Tables | None) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
         memory_BSD = model.encode(source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
+        words_A = vocabulary.words_A if vocabulary else None
 
         def step(token_BW: jax.Array, cache: Any, t: jax.Array, ancestry: jax.Array) -> tuple[jax.Array, Any]:
             hidden_BWD, cache = model.step(token_BW, cache, cross, t, ancestry)
-            return model.unembed(hidden_BWD), cache
+            return model.unembed(hidden_BWD, words_A), cache
 
-        cfg = model.cfg
         batch = source_BS.shape[0]
-        return beam_search(step, cache, batch=batch, bos=cfg.start, eos=cfg.eos, pad=cfg.pad, config=config)
+        return beam_search(
+            step,
+            cache,
+            batch=batch,
+            bos=model.cfg.start,
+            eos=model.cfg.eos,
+            pad=model.cfg.pad,
+            config=config,
+            constraint=constrain(vocabulary, jnp.zeros(batch, jnp.int32), config) if vocabulary else None,
+        )
 
     return within(generate, mesh)
 
@@ -55,11 +70,26 @@ class Tagger:
     """
 
     def __init__(
-        self, bundle: Bundle, tokenizer: Tokenizer, mesh: Mesh, config: experiments.GenerateConfig
+        self,
+        bundle: Bundle,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        mesh: Mesh,
+        config: experiments.GenerateConfig,
     ) -> None:
+        """Compiles the vocabulary into tables where the config closes it.
+
+        Raises:
+          UserError: the vocabulary cannot be closed, see `closed.build`.
+        """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
         self._generate = generator(bundle, config.decode, mesh)
+        self._tables = None
+        if config.vocabulary == "closed":
+            size, length = bundle.config.vocab_size, config.decode.max_length
+            _, trie = closed.build(vocabulary, tokenizer, vocab_size=size, max_length=length)
+            self._tables = jax.device_put(tables(trie), replicated(mesh))
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -73,7 +103,7 @@ class Tagger:
         before: tuple[Mapping[str, np.ndarray], Beams] | None = None
         for batch in batches:
             source_BS = put_batch({"source": batch["source"]}, self._mesh)["source"]
-            beams = self._generate(params, source_BS)
+            beams = self._generate(params, source_BS, self._tables)
             if before:
                 yield from self._answers(*before)
             before = batch, beams
@@ -128,4 +158,5 @@ def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tu
         )
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
-    return experiment, Tagger(bundle, tokenizer, mesh, experiment.generate), params
+    vocabulary = Vocabulary.load(workdir.vocabulary)
+    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, experiment.generate), params

@@ -20,7 +20,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs",),
     ("experiment", "terminal"),
-    ("tagger", "prepared"),
+    ("tagger", "closed", "prepared"),
     ("prepare", "train", "evaluate", "generate", "demo"),
     ("main",),
     ("__main__",),

@@ -16,7 +16,7 @@ unused tag left under it is closed, and a step takes the closed nodes (one a tag
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from taggen_jax.decode.beam import NEVER, Constraint, DecodeConfig
 from taggen_jax.decode.topk import top_k
 from taggen_jax.decode.trie import Trie, power_of_two
 
+Array = Any  # numpy's where it is made, jax's where it is used
 END, ROOT = -1, 0  # the moves that are no child
 DENSE_BYTES = 1 << 26  # tables of transitions up to this size are looked up, larger ones searched by rows
 
@@ -50,13 +51,13 @@ class Tables:
       path: P, at least the tokens of the longest tag.
     """
 
-    first_N: jax.Array
-    letter_N: jax.Array
-    lo_N: jax.Array
-    words_A: jax.Array | None
-    reach_GL: jax.Array
-    next_GNA: jax.Array
-    longest: jax.Array
+    first_N: Array
+    letter_N: Array
+    lo_N: Array
+    words_A: Array | None
+    reach_GL: Array
+    next_GNA: Array
+    longest: Array
     eos: int
     separator: int
     fan: int
@@ -89,13 +90,13 @@ def tables(trie: Trie, sets_GX: np.ndarray | None = None, dense_bytes: int = DEN
     dense = 4 * sets * len(trie.first_N) * trie.letters <= dense_bytes
     whole = trie.words_A is None
     return Tables(
-        first_N=jnp.asarray(trie.first_N),
-        letter_N=jnp.asarray(trie.letter_N),
-        lo_N=jnp.asarray(trie.lo_N),
-        words_A=None if trie.words_A is None else jnp.asarray(trie.words_A),
-        reach_GL=jnp.asarray(reach_GL),
-        next_GNA=jnp.asarray(_transitions(trie, reach_GL, len(trie.first_N) if dense else 1)),
-        longest=jnp.int32(trie.levels),
+        first_N=trie.first_N,
+        letter_N=trie.letter_N,
+        lo_N=trie.lo_N,
+        words_A=trie.words_A,
+        reach_GL=reach_GL,
+        next_GNA=_transitions(trie, reach_GL, len(trie.first_N) if dense else 1),
+        longest=np.int32(trie.levels),
         eos=trie.eos if whole else 0,
         separator=trie.separator if whole else 1,
         fan=0 if dense else power_of_two(max(trie.fan, 1)),
@@ -136,11 +137,15 @@ def constrain(tables: Tables, set_B: jax.Array, config: DecodeConfig, max_tags: 
       tables: the vocabulary.
       set_B: int32, which set of tags each product may have.
       config: of the search. `min_length` gives way where no tag is left.
-      max_tags: the longest list; 0 sets no limit.
+      max_tags: the longest list; 0 sets no limit. Where it is 1, the separator ends a tag as well as the end
+        does, and the end has the probability of both: that of the tag, whatever follows it.
     """
     t_max = config.max_length
 
     def rank(logits_BWA: jax.Array, at: Place, t: jax.Array, size: int) -> Ranked:
+        if max_tags == 1:
+            either_BW = jnp.logaddexp(logits_BWA[..., tables.eos], logits_BWA[..., tables.separator])
+            logits_BWA = logits_BWA.at[..., tables.eos].set(either_BW)
         may_end_BW, another_BW = _may_end(tables, set_B, at, max_tags)
         separates_BW = may_end_BW & another_BW & (t_max - (t + 1) > tables.longest)
         ends_BW = may_end_BW & ((t + 1 >= config.min_length) | ~separates_BW)

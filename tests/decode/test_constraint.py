@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
+from taggen_jax.decode import exact
 from taggen_jax.decode import trie as tries
 from taggen_jax.decode.beam import DecodeConfig, beam_search
 from taggen_jax.decode.constraint import constrain, tables
@@ -75,13 +76,16 @@ def legal(root, node, used, written, longest, max_tags):
     return moves
 
 
-def every_output(table_PV, tags, longest, max_tags=0):
+def every_output(table_PV, tags, longest, max_tags=0, prefix=(BOS,)):
     """tokens -> log-probability of all outputs, renormalised over the legal continuations."""
     root, outputs = dict_trie(tags), {}
 
     def walk(tokens, state, node, used, logprob):
         moves = legal(root, node, used, len(tokens), longest, max_tags)
         logits = np.float64([table_PV[state][token] for token in moves])
+        if max_tags == 1 and EOS in moves:  # what follows the tag does not matter
+            end = list(moves).index(EOS)
+            logits[end] = np.logaddexp(logits[end], table_PV[state][SEP])
         for token, logit in zip(moves, logits, strict=True):
             total = logprob + logit - np.log(np.exp(logits).sum())
             child, then = moves[token]
@@ -90,7 +94,7 @@ def every_output(table_PV, tags, longest, max_tags=0):
             else:
                 walk((*tokens, token), follow(state, token), child, then, total)
 
-    walk((), follow(0, BOS), root, frozenset(), 0.0)
+    walk((), functools.reduce(follow, prefix, 0), root, frozenset(), 0.0)
     return outputs
 
 
@@ -120,7 +124,7 @@ def of_one_shape(index):
         words_A=jnp.pad(index.words_A, (0, letters), mode="edge"),
         next_GNA=jnp.pad(index.next_GNA, grow),
         path=2,
-        fan=4 if index.fan else 0,
+        fan=8 if index.fan else 0,
     )
 
 
@@ -131,7 +135,7 @@ vocabularies = strategies.lists(
 )
 
 
-@pytest.mark.parametrize(("dense_bytes", "max_tags"), [(1 << 20, 0), (0, 0), (0, 2)])
+@pytest.mark.parametrize(("dense_bytes", "max_tags"), [(1 << 20, 2), (0, 0), (0, 1)])
 @hypothesis.given(vocabularies, strategies.data())
 @hypothesis.settings(max_examples=25, phases=[hypothesis.Phase.generate])  # to shrink compiles too often
 def test_a_wide_search_equals_enumeration(dense_bytes, max_tags, tags, data):
@@ -152,3 +156,38 @@ def test_a_wide_search_equals_enumeration(dense_bytes, max_tags, tags, data):
         assert found.keys() == expected.keys()
         for tokens, logprob in found.items():
             assert logprob == pytest.approx(expected[tokens], abs=1e-4)
+
+
+def tree_decode(inputs_X, positions_X, mask_XX):
+    """The model's state at each node, from the tokens that the node may see, by position."""
+    state_X = jnp.zeros_like(inputs_X)
+    for position in range(4):
+        seen_XX = mask_XX & (positions_X == position)[None]
+        token_X = jnp.where(seen_XX, inputs_X[None], 0).sum(axis=1)
+        state_X = jnp.where(seen_XX.any(axis=1), follow(state_X, token_X), state_X)
+    return state_X[:, None]
+
+
+@functools.partial(jax.jit, static_argnames="chunk")
+def exact_scores(table_PV, forest, chunk):
+    def unembed(state_X1, words_A):
+        return table_PV[state_X1[:, 0]][:, words_A]
+
+    return exact.log_probabilities(tree_decode, unembed, forest)
+
+
+@pytest.mark.parametrize("chunk", [7, 64])
+@pytest.mark.parametrize("vocab_size", [V, 8])
+@pytest.mark.parametrize("prefix", [(BOS,), (BOS, 7)])
+def test_exact_scores_equal_enumeration(chunk, vocab_size, prefix):
+    """In one chunk and in many, with a short alphabet and a whole one, after a forced token or none."""
+    tags = [(3,), (3, 4), (3, 4, 5), (4, 3), (4, 5), (5,), (6, 6), (7, 7, 7), (7, 7, 3)]
+    tags = [(4, 3), *tags[:3], *tags[4:]] if chunk == 7 else tags
+    table_PV = np.asarray(logit_tables(5, 1))[0]
+    forest = exact.forest(build(tags, vocab_size), prefix, chunk)
+    assert (len(forest.token_CX) > 1) == (chunk == 7)
+    found = exact_scores(table_PV[:, :vocab_size], forest, chunk)
+    assert (np.asarray(found[len(tags) :]) == -np.inf).all()
+    expected = every_output(table_PV, tags, T, max_tags=1, prefix=prefix)
+    for tag, logprob in zip(tags, found, strict=False):
+        assert logprob == pytest.approx(expected[(*tag, EOS)], abs=1e-4)
