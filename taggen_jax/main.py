@@ -62,6 +62,7 @@ VERBS = {
     ),
 }
 
+SHORT = {"--mode": "--config.generate.mode"}  # of the verbs that start from a workdir
 FOLDERS = {"output", "data", "workdir"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
@@ -115,8 +116,15 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
+    if VERBS[name].config == "workdir":
+        rest = [_long(argument) for argument in rest]
     importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
     return 0
+
+
+def _long(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return SHORT.get(flag, flag) + equals + value
 
 
 def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
@@ -198,6 +206,8 @@ def _help(name: str) -> str:
     ]
     if verb.config == "file":
         rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
+    if verb.config == "workdir":
+        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

@@ -1,8 +1,9 @@
 """A trained model with all that it takes to tag products: arrays of ids in, tags with scores out."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,10 @@ from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.decode import exact
 from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
 from taggen_jax.decode.constraint import Tables, constrain, tables
-from taggen_jax.decode.inclusion import SelectConfig, Tagged, select
+from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.models import family
@@ -62,6 +64,45 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     return within(generate, mesh)
 
 
+KEPT = 32  # tags of an exact ranking that leave the device
+AT_ONCE = 4  # products whose tries are read together: more of them fall out of the CPU's caches
+
+
+class Scores(NamedTuple):
+    """The tags of each product, best first, as places in the vocabulary."""
+
+    tags_BK: jax.Array
+    logprobs_BK: jax.Array
+
+
+def scorer(bundle: Bundle, mesh: Mesh) -> Callable[[Any, jax.Array, exact.Forest], Scores]:
+    """The compiled (params, source_BS, forest) -> Scores: encode once, then read the whole vocabulary."""
+
+    @jax.jit
+    def score(params: Any, source_BS: jax.Array, forest: exact.Forest) -> Scores:
+        model = bundle.bind(params)
+        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+
+        def product(memory_and_segments: tuple[jax.Array, jax.Array]) -> jax.Array:
+            memory_SD, segments_S = memory_and_segments
+
+            def decode(inputs_X: jax.Array, positions_X: jax.Array, mask_XX: jax.Array) -> jax.Array:
+                sees_XS = jnp.broadcast_to(segments_S > 0, (len(inputs_X), len(segments_S)))
+                hidden_BXD = model.decode(
+                    inputs_X[None], positions_X[None], mask_XX[None], memory_SD[None], sees_XS[None]
+                )
+                return hidden_BXD[0]
+
+            return exact.log_probabilities(decode, model.unembed, forest)
+
+        memory_BSD = model.encode(source_BS, segments_BS)
+        logprob_BL = jax.lax.map(product, (memory_BSD, segments_BS), batch_size=AT_ONCE)
+        logprob_BK, tag_BK = jax.lax.top_k(logprob_BL, min(KEPT, logprob_BL.shape[1]))
+        return Scores(tag_BK, logprob_BK)
+
+    return within(score, mesh)
+
+
 class Tagger:
     """Tags batches of products.
 
@@ -84,12 +125,26 @@ class Tagger:
         """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
-        self._generate = generator(bundle, config.decode, mesh)
-        self._tables = None
-        if config.vocabulary == "closed":
-            size, length = bundle.config.vocab_size, config.decode.max_length
-            _, trie = closed.build(vocabulary, tokenizer, vocab_size=size, max_length=length)
-            self._tables = jax.device_put(tables(trie), replicated(mesh))
+        decode = of_family(config.decode, bundle.config)
+        self._tags: tuple[str, ...] = ()
+        self._search: Callable[[Any, jax.Array], Beams | Scores]
+        if config.vocabulary == "open":
+            search = generator(bundle, decode, mesh)
+            self._search = lambda params, source_BS: search(params, source_BS, None)
+            return
+        room = decode.max_length - (decode.forced_first >= 0)
+        size = bundle.config.vocab_size
+        self._tags, trie = closed.build(vocabulary, tokenizer, vocab_size=size, max_length=room)
+        everywhere = replicated(mesh)
+        if config.mode == "exact":
+            forced = [decode.forced_first] if decode.forced_first >= 0 else []
+            forest = jax.device_put(exact.forest(trie, [bundle.config.start, *forced]), everywhere)
+            score = scorer(bundle, mesh)
+            self._search = lambda params, source_BS: score(params, source_BS, forest)
+        else:
+            table = jax.device_put(tables(trie), everywhere)
+            search = generator(bundle, decode, mesh)
+            self._search = lambda params, source_BS: search(params, source_BS, table)
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -100,23 +155,42 @@ class Tagger:
           params: the model's parameters.
           batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`.
         """
-        before: tuple[Mapping[str, np.ndarray], Beams] | None = None
+        before: tuple[Mapping[str, np.ndarray], Beams | Scores] | None = None
         for batch in batches:
             source_BS = put_batch({"source": batch["source"]}, self._mesh)["source"]
-            beams = self._generate(params, source_BS, self._tables)
+            found = self._search(params, source_BS)
             if before:
                 yield from self._answers(*before)
-            before = batch, beams
+            before = batch, found
         if before:
             yield from self._answers(*before)
 
-    def _answers(self, batch: Mapping[str, np.ndarray], beams: Beams) -> Iterator[tuple[int, Tagged]]:
-        tokens_BNT, logprobs_BN = jax.device_get((beams.tokens_BNT, beams.logprobs_BN))
-        for tokens_NT, logprobs_N, row, weight in zip(
-            tokens_BNT, logprobs_BN, batch["row"], batch["weight"], strict=True
-        ):
+    def _answers(
+        self, batch: Mapping[str, np.ndarray], found: Beams | Scores
+    ) -> Iterator[tuple[int, Tagged]]:
+        columns = (found.tokens_BNT, found.logprobs_BN) if isinstance(found, Beams) else found
+        read = self._of_beams if isinstance(found, Beams) else self._of_scores
+        for a, b, row, weight in zip(*jax.device_get(columns), batch["row"], batch["weight"], strict=True):
             if weight:
-                yield int(row), answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
+                yield int(row), read(a, b)
+
+    def _of_beams(self, tokens_NT: np.ndarray, logprobs_N: np.ndarray) -> Tagged:
+        return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
+
+    def _of_scores(self, tags_K: np.ndarray, logprobs_K: np.ndarray) -> Tagged:
+        """A score is the probability that the tag comes first."""
+        pairs = zip(tags_K.tolist(), np.exp(logprobs_K).tolist(), strict=True)
+        return answered([(self._tags[tag], score) for tag, score in pairs if score > 0], self._select)
+
+
+def of_family(config: DecodeConfig, model: Any) -> DecodeConfig:
+    """The search with the tokens that the family's outputs always begin and end with, if it has such."""
+    forced = {
+        name: getattr(model, name)
+        for name in ("forced_first", "forced_last")
+        if getattr(config, name) < 0 and hasattr(model, name)
+    }
+    return dataclasses.replace(config, **forced)
 
 
 def answer(
