@@ -59,6 +59,8 @@ def run(
             line: dict[str, Any] = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
             if product.truncated:
                 line["truncated"] = True
+            if tagged.legal_mass is not None:
+                line["legal_mass"] = round(tagged.legal_mass, 6)
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             count += 1
     print(f"{count:,} products tagged, {sum(quarantine.counts.values()):,} rows quarantined: {output}")

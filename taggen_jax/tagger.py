@@ -19,10 +19,12 @@ from taggen_jax.decode import exact
 from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
 from taggen_jax.decode.constraint import Tables, constrain, tables
 from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
+from taggen_jax.decode.mass import legal_log_mass
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle
+from taggen_jax.models.layers import causal_mask
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
@@ -62,6 +64,29 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
         )
 
     return within(generate, mesh)
+
+
+def masses(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Callable[..., jax.Array]:
+    """The compiled (params, source_BS, beams) -> the legal mass of the best hypothesis [B], in 0..1."""
+
+    @jax.jit
+    def mass(params: Any, source_BS: jax.Array, beams: Beams) -> jax.Array:
+        model = bundle.bind(params)
+        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        memory_BSD = model.encode(source_BS, segments_BS)
+
+        def decode(inputs_BT: jax.Array) -> jax.Array:
+            B, T = inputs_BT.shape
+            sees_BTS = jnp.broadcast_to((segments_BS > 0)[:, None], (B, T, segments_BS.shape[1]))
+            positions_1T = jnp.arange(T)[None]
+            hidden_BTD = model.decode(inputs_BT, positions_1T, causal_mask(T)[None], memory_BSD, sees_BTS)
+            return model.unembed(hidden_BTD)
+
+        best = jax.tree.map(lambda x: x[:, :1], beams)
+        forced = int(config.forced_first >= 0)
+        return jnp.exp(legal_log_mass(decode, best, model.cfg.start, forced)[:, 0])
+
+    return within(mass, mesh)
 
 
 KEPT = 32  # tags of an exact ranking that leave the device
@@ -127,6 +152,7 @@ class Tagger:
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
         decode = of_family(config.decode, bundle.config)
         self._tags: tuple[str, ...] = ()
+        self._mass: Callable[..., jax.Array] | None = None
         self._search: Callable[[Any, jax.Array], Beams | Scores]
         if config.vocabulary == "open":
             search = generator(bundle, decode, mesh)
@@ -145,6 +171,7 @@ class Tagger:
             table = jax.device_put(tables(trie), everywhere)
             search = generator(bundle, decode, mesh)
             self._search = lambda params, source_BS: search(params, source_BS, table)
+            self._mass = masses(bundle, decode, mesh) if config.report_mass else None
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -155,24 +182,26 @@ class Tagger:
           params: the model's parameters.
           batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`.
         """
-        before: tuple[Mapping[str, np.ndarray], Beams | Scores] | None = None
+        before: tuple[Mapping[str, np.ndarray], Beams | Scores, jax.Array | None] | None = None
         for batch in batches:
             source_BS = put_batch({"source": batch["source"]}, self._mesh)["source"]
             found = self._search(params, source_BS)
             if before:
                 yield from self._answers(*before)
-            before = batch, found
+            before = batch, found, self._mass(params, source_BS, found) if self._mass else None
         if before:
             yield from self._answers(*before)
 
     def _answers(
-        self, batch: Mapping[str, np.ndarray], found: Beams | Scores
+        self, batch: Mapping[str, np.ndarray], found: Beams | Scores, mass_B: jax.Array | None
     ) -> Iterator[tuple[int, Tagged]]:
         columns = (found.tokens_BNT, found.logprobs_BN) if isinstance(found, Beams) else found
         read = self._of_beams if isinstance(found, Beams) else self._of_scores
-        for a, b, row, weight in zip(*jax.device_get(columns), batch["row"], batch["weight"], strict=True):
-            if weight:
-                yield int(row), read(a, b)
+        (first, second), masses = jax.device_get((tuple(columns), mass_B))
+        for i in np.flatnonzero(batch["weight"]):
+            tagged = read(first[i], second[i])
+            mass = None if masses is None else float(masses[i])
+            yield int(batch["row"][i]), dataclasses.replace(tagged, legal_mass=mass)
 
     def _of_beams(self, tokens_NT: np.ndarray, logprobs_N: np.ndarray) -> Tagged:
         return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)

@@ -32,11 +32,13 @@ class Tagged:
       ranked: every candidate tag with its inclusion probability, best first.
       answered: how many of them, from the front, are the answer.
       duplicates: repeats in the best hypothesis, which count once.
+      legal_mass: the share of the model's probability that the best hypothesis was chosen from, where asked.
     """
 
     ranked: tuple[tuple[str, float], ...]
     answered: int
     duplicates: int
+    legal_mass: float | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from taggen_jax.decode import exact
 from taggen_jax.decode import trie as tries
 from taggen_jax.decode.beam import DecodeConfig, beam_search
 from taggen_jax.decode.constraint import constrain, tables
+from taggen_jax.decode.mass import legal_log_mass
 
 EOS, SEP, V = 1, 2, 80
 BOS = PAD = 0
@@ -191,3 +192,29 @@ def test_exact_scores_equal_enumeration(chunk, vocab_size, prefix):
     expected = every_output(table_PV, tags, T, max_tags=1, prefix=prefix)
     for tag, logprob in zip(tags, found, strict=False):
         assert logprob == pytest.approx(expected[(*tag, EOS)], abs=1e-4)
+
+
+def test_the_legal_mass_is_what_the_legal_continuations_had_together():
+    """Judged on the dict trie, step by step."""
+    tags = [(3,), (3, 4), (4, 3), (5, 6), (7,)]
+    table_BPV, root = logit_tables(3, 2), dict_trie(tags)
+    index = tables(build(tags))
+    config = DecodeConfig(beams=4, n_best=4, max_length=T)
+    beams = jax.device_get(search(table_BPV, index, np.zeros(2, np.int32), config))
+
+    def decode(inputs_BT):
+        states = [jnp.zeros_like(inputs_BT[:, 0])]
+        for t in range(T):
+            states.append(follow(states[-1], inputs_BT[:, t]))
+        return jnp.take_along_axis(table_BPV, jnp.stack(states[1:], axis=1)[..., None], axis=1)
+
+    found_BN = jax.jit(lambda beams: legal_log_mass(decode, beams, BOS))(beams)
+    for product, table_PV in enumerate(np.asarray(table_BPV, np.float64)):
+        for n, tokens in enumerate(beams.tokens_BNT[product]):
+            state, node, used, expected = follow(0, BOS), root, frozenset(), 0.0
+            for t, token in enumerate(tokens[: beams.lengths_BN[product, n]].tolist()):
+                moves = legal(root, node, used, t, 2, 0)
+                probs_V = np.exp(table_PV[state]) / np.exp(table_PV[state]).sum()
+                expected += np.log(sum(probs_V[word] for word in moves))
+                (node, used), state = moves[token], follow(state, token)
+            assert expected < -1 and found_BN[product, n] == pytest.approx(expected, abs=1e-4)

@@ -81,6 +81,7 @@ def test_a_tag_that_the_tokenizer_loses_is_refused(tmp_path):
     ("wrong", "message"),
     [
         ({"mode": "exact", "vocabulary": "open"}, "needs vocabulary='closed'"),
+        ({"mode": "exact", "report_mass": True}, "report_mass is for mode='beam'"),
         ({"decode": {"no_repeat_ngram": 2}}, "is for vocabulary='open'"),
     ],
 )
