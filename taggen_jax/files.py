@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -26,6 +27,30 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
         os.replace(temporary, path)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder that appears under its name, with all its files, only when the block ends without an error.
+
+    Raises:
+      UserError: there is something under that name already, other than an empty folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already and is not empty; name a new folder, or remove this one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        temporary.chmod(0o755)  # mkdtemp makes it private; a model folder is not a secret
+        temporary.replace(folder)  # also onto an empty folder
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

@@ -17,6 +17,7 @@ from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.evaluate import rounded
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import atomic_write
+from taggen_jax.models.family import source_config
 from taggen_jax.tagger import open_workdir
 from taggen_jax.terminal import counted
 
@@ -74,7 +75,7 @@ def encode(products: Iterable[Product], experiment: Experiment, tokenizer: Token
     while chunk := list(itertools.islice(stream, 256)):
         texts = [source_text(clean(product), experiment.text) for product in chunk]
         for product, pieces in zip(chunk, tokenizer.pieces(texts), strict=True):
-            yield Encoded(product.id, tokenizer.cut(pieces, length), len(pieces) >= length)
+            yield Encoded(product.id, tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length))
 
 
 def _batches(
@@ -84,7 +85,7 @@ def _batches(
     B, S = experiment.generate.batch_size, experiment.stream.source_length
     stream, row = iter(products), 0
     while chunk := list(itertools.islice(stream, B)):
-        source_BS = np.full((B, S), experiment.model.pad, np.int32)
+        source_BS = np.full((B, S), source_config(experiment.model).pad, np.int32)
         source_BS[len(chunk) :, 0] = experiment.model.eos  # a filling row reads an empty product
         for i, product in enumerate(chunk):
             source_BS[i, : len(product.source)] = product.source

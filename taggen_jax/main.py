@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import keyword
 import os
 import pathlib
 import sys
@@ -20,19 +21,22 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of the same names.
+    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of their names (--from: `from_`).
 
     Attributes:
       summary: one line for the help.
       needs: flags that must be given.
       takes: flags that may be given.
-      config: "file" reads --config=FILE.py; "workdir" starts from the workdir's config; "" has none.
+      config: "file" reads --config=FILE.py; "workdir" starts from the workdir's config, "from" from what the
+        folder that --from names says; "" has none.
+      program: "MODULE.FUNCTION" where it is not NAME.run.
     """
 
     summary: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     config: str = ""
+    program: str = ""
 
 
 VERBS = {
@@ -57,13 +61,25 @@ VERBS = {
         takes=("strict",),
         config="workdir",
     ),
+    "import": Verb(
+        "make a workdir of a Hugging Face folder",
+        needs=("from", "workdir"),
+        config="from",
+        program="convert.import_",
+    ),
+    "export": Verb(
+        "write a workdir's weights for other libraries, checked by them",
+        needs=("workdir", "output"),
+        takes=("format", "dtype", "check"),
+        program="convert.export",
+    ),
     "demo": Verb(
         "the whole way on an embedded catalog, in about two minutes", takes=("workdir",), config="demo"
     ),
 }
 
 SHORT = {"--mode": "--config.generate.mode"}  # of the verbs that start from a workdir
-FOLDERS = {"output", "data", "workdir"}
+FOLDERS = {"output", "data", "workdir", "from"}
 FILES = "; a name or a quoted glob, repeatable"
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
@@ -77,6 +93,16 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "output": lambda to: flags.DEFINE_string("output", "", "folder to write", flag_values=to),
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
+    "from": lambda to: flags.DEFINE_string("from", "", "Hugging Face folder to read", flag_values=to),
+    "format": lambda to: flags.DEFINE_enum(
+        "format", "hf", ["hf", "ctranslate2", "orbax"], "what to write", flag_values=to
+    ),
+    "dtype": lambda to: flags.DEFINE_enum(
+        "dtype", "keep", ["keep", "float32", "bfloat16"], "type of the weights", flag_values=to
+    ),
+    "check": lambda to: flags.DEFINE_boolean(
+        "check", True, "load what was written with its library and compare", flag_values=to
+    ),
     "split": lambda to: flags.DEFINE_enum(
         "split", "test", ["train", "validation", "test"], "which part of the data", flag_values=to
     ),
@@ -118,7 +144,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     if VERBS[name].config == "workdir":
         rest = [_long(argument) for argument in rest]
-    importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
+    module, function = (VERBS[name].program or f"{name}.run").split(".")
+    getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
     return 0
 
 
@@ -149,7 +176,7 @@ def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
 
         settings: Any = values["config"].value
         arguments["experiment"] = experiment.parse(settings)
-    return arguments
+    return {flag + "_" * keyword.iskeyword(flag): value for flag, value in arguments.items()}
 
 
 def _flags(name: str, rest: list[str]) -> flags.FlagValues:
@@ -174,10 +201,12 @@ def _flags(name: str, rest: list[str]) -> flags.FlagValues:
 
 
 def _default(verb: Verb, rest: list[str]) -> Any:
-    from taggen_jax import demo, experiment
+    from taggen_jax import convert, demo, experiment
 
     if verb.config == "demo":
         return demo.experiment()
+    if verb.config == "from":
+        return convert.settings(pathlib.Path(_given("from", rest)))
     return experiment.load(pathlib.Path(_given("workdir", rest)) / "config.json")
 
 

@@ -150,9 +150,12 @@ def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
 
 def _tokenizer(experiment: Experiment, spool: Spool, vocabulary: Vocabulary) -> Tokenizer:
     """The folder that the config names, or one trained on the training products and their tags."""
-    separator = experiment.tags.separator
-    if experiment.tokenizer.path:
-        return tokenizers.load(experiment.tokenizer.path, separator)
+    separator, config = experiment.tags.separator, experiment.tokenizer
+    tags = [tag for tag, count in zip(vocabulary.tags, vocabulary.counts, strict=True) if count]
+    speller = None
+    if config.tag_vocab_size:
+        speller, tags = tokenizers.train_speller(tags, separator, config), []
+    if config.path:
+        return tokenizers.load(config.path, separator, speller)
     texts = (source_text(product, experiment.text) for product in spool.products("train"))
-    tags = (tag for tag, count in zip(vocabulary.tags, vocabulary.counts, strict=True) if count)
-    return tokenizers.train(texts, tags, separator, experiment.tokenizer)
+    return tokenizers.train(texts, tags, separator, config, speller)

@@ -42,7 +42,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     @jax.jit
     def generate(params: Any, source_BS: jax.Array, vocabulary: Tables | None) -> Beams:
         model = bundle.bind(params)
-        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = model.encode(source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
         words_A = vocabulary.words_A if vocabulary else None
@@ -72,7 +72,7 @@ def masses(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Callable[..., ja
     @jax.jit
     def mass(params: Any, source_BS: jax.Array, beams: Beams) -> jax.Array:
         model = bundle.bind(params)
-        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = model.encode(source_BS, segments_BS)
 
         def decode(inputs_BT: jax.Array) -> jax.Array:
@@ -106,7 +106,7 @@ def scorer(bundle: Bundle, mesh: Mesh) -> Callable[[Any, jax.Array, exact.Forest
     @jax.jit
     def score(params: Any, source_BS: jax.Array, forest: exact.Forest) -> Scores:
         model = bundle.bind(params)
-        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
 
         def product(memory_and_segments: tuple[jax.Array, jax.Array]) -> jax.Array:
             memory_SD, segments_S = memory_and_segments
@@ -160,7 +160,7 @@ class Tagger:
             return
         room = decode.max_length - (decode.forced_first >= 0)
         size = bundle.config.vocab_size
-        self._tags, trie = closed.build(vocabulary, tokenizer, vocab_size=size, max_length=room)
+        self._tags, trie = closed.build(vocabulary, tokenizer.tags, vocab_size=size, max_length=room)
         everywhere = replicated(mesh)
         if config.mode == "exact":
             forced = [decode.forced_first] if decode.forced_first >= 0 else []
@@ -227,7 +227,7 @@ def answer(
 ) -> Tagged:
     """Reads the hypotheses of one product, best first, and weighs their tags."""
     hypotheses = [
-        (tokenizer.decode_tags(tokens), float(logprob))
+        (tokenizer.tags.decode_tags(tokens), float(logprob))
         for tokens, logprob in zip(tokens_NT.tolist(), logprobs_N, strict=True)
         if np.isfinite(logprob)
     ]

@@ -1,6 +1,5 @@
 """taggen train: from prepared data to a workdir with checkpoints; run again, it goes on where it stopped."""
 
-import dataclasses
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import score
 from taggen_jax.experiment import Experiment
@@ -23,9 +23,9 @@ from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.tagger import Tagger
-from taggen_jax.training.freeze import partition
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import Training, jit_step, within
+from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
 OF_THE_DATA = ("text", "clean.", "tokenizer.", "tags.lower_case", "tags.synonyms", "tags.separator")
@@ -45,10 +45,11 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     )
     _adopt(experiment, prepared, work)
     bundle = family.build(experiment.model, experiment.compute)
-    training = Training(bundle, partition(bundle.shapes, bundle.axes, cfg.freeze), cfg)
-    train_step = jit_step(training, state_shardings(training, mesh), mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
+    # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
+    training = training_at(bundle, cfg, max(0, (checkpoints.latest_step() or 0) - 1))
     state, first, window = _begin(training, mesh, checkpoints)
+    train_step = jit_step(training, state_shardings(training, mesh), mesh)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
@@ -57,6 +58,10 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log:
         log.say(report(training, first))
         for step in range(first + 1, cfg.steps + 1):
+            if thaws(cfg, step - 1):
+                training, state = thaw(training, state, mesh, step - 1)
+                train_step = jit_step(training, state_shardings(training, mesh), mesh)
+                log.say(report(training, step - 1))
             state, sums = train_step(state, put_batch(next(batches), mesh))
             log.defer(step, sums)
             metrics = None
@@ -79,7 +84,7 @@ def report(training: Training, first: int) -> str:
     trains, stays = (sum(leaf.size for leaf in half.values()) for half in (trainable, frozen))
     pretrained = training.config.pretrained
     begin = f"from {pretrained}" if pretrained else "from random initialisation"
-    begin = f"resumed at step {first}" if first else begin
+    begin = f"from step {first} on" if first else begin
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
 
 
@@ -94,12 +99,7 @@ def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
         raise UserError(
             f"{prepared.root}: prepared with another config ({'; '.join(unlike)}); prepare it anew"
         )
-    size = prepared.tokenizer(experiment.tags.separator).size
-    if experiment.model.vocab_size < size:
-        raise UserError(
-            f"model.vocab_size={experiment.model.vocab_size} is less than the {size} ids of the tokenizer in "
-            f"{prepared.root}; raise it"
-        )
+    _check_ids(experiment.model, prepared.tokenizer(experiment.tags.separator), prepared.root)
     if not work.config.exists():
         shutil.copytree(prepared.tokenizer_folder, work.tokenizer, dirs_exist_ok=True)
         prepared.vocabulary.save(work.vocabulary)
@@ -122,27 +122,57 @@ def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
     experiments.save(experiment, work.config)
 
 
+def _check_ids(model: family.ModelConfig, tokenizer: Tokenizer, root: pathlib.Path) -> None:
+    """Raises a UserError where the model and the tokenizers would not mean the same by an id."""
+    source = family.source_config(model)
+    for what, vocab_size, size in (
+        ("to read", source.vocab_size, tokenizer.size),
+        ("to write", model.vocab_size, tokenizer.tags.size),
+    ):
+        if vocab_size < size:
+            raise UserError(
+                f"model.vocab_size={vocab_size} {what} is less than the {size} ids of the tokenizer in "
+                f"{root}; raise it"
+            )
+    for name, ours, theirs in (
+        ("pad to read", source.pad, tokenizer.pad),
+        ("pad", model.pad, tokenizer.tags.pad),
+        ("eos", model.eos, tokenizer.tags.eos),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"model: {name} is {ours}, but the tokenizer in {root} has {theirs}; set it to that"
+            )
+
+
 def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
     """The state to start from, the steps it has behind it, and the log's open sums."""
     first = checkpoints.latest_step()
     if first is None and training.config.pretrained:
-        return adopt_params(training, mesh, _pretrained(training)), 0, {}
+        return adopt_params(training, mesh, pretrained(training)), 0, {}
     if first is None:
         return create_state(training, mesh), 0, {}
     state, position, meta = checkpoints.restore(first, restorable(training, mesh))
     return state, position["batch"], meta["window"]
 
 
-def _pretrained(training: Training) -> Params:
-    """The weights of the Hugging Face folder that the run starts from."""
-    folder = training.config.pretrained
+def pretrained(training: Training) -> Params:
+    """The weights of the Hugging Face folder that the run starts from.
+
+    Those of a bare encoder make the model's encoder; the rest of it is random.
+    """
+    folder, wanted = training.config.pretrained, training.bundle.config
     config, params = hf.load(folder)
-    wanted = training.bundle.config
-    config = dataclasses.replace(config, dropout=wanted.dropout)  # how to train, not what the weights mean
-    if config != wanted:
-        lines = experiments.differences(wanted, config)
+    part: Any = wanted
+    if isinstance(config, family.EncoderConfig):
+        part = family.source_config(wanted)
+    # Dropout is how to train, not what the weights mean.
+    lines = [x for x in experiments.differences(part, config) if not x.split(":")[0].endswith("dropout")]
+    if lines:
         raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
-    return params
+    if part is wanted:
+        return params
+    return {**jax.jit(training.bundle.init)(jax.random.key(training.config.seed)), "encoder": params}
 
 
 def _evaluations(

@@ -21,7 +21,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("runs",),
     ("experiment", "terminal"),
     ("tagger", "closed", "prepared"),
-    ("prepare", "train", "evaluate", "generate", "demo"),
+    ("prepare", "train", "evaluate", "generate", "convert", "demo"),
     ("main",),
     ("__main__",),
 )

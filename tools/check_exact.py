@@ -38,7 +38,7 @@ def one_tag_search(bundle: family.Bundle, config: DecodeConfig) -> Any:
     @jax.jit
     def search(params: Any, source_BS: jax.Array, index: Tables) -> Beams:
         model = bundle.bind(params)
-        segments_BS = (source_BS != model.cfg.pad).astype(jnp.int32)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = model.encode(source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     vocabulary = Vocabulary.load(workdir / "vocabulary.json")
     tags, trie = closed.build(
         vocabulary,
-        tokenizer,
+        tokenizer.tags,
         vocab_size=experiment.model.vocab_size,
         max_length=experiment.generate.decode.max_length,
     )
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 for tag, logprob in zip(scores.tags_BK[b], scores.logprobs_BK[b], strict=True)
             ]
             found = [
-                (tokenizer.decode_tags(tokens.tolist())[0], float(logprob))
+                (tokenizer.tags.decode_tags(tokens.tolist())[0], float(logprob))
                 for tokens, logprob in zip(beams.tokens_BNT[b], beams.logprobs_BN[b], strict=True)
                 if np.isfinite(logprob)
             ]

@@ -164,7 +164,7 @@ def _tag_checks(
 ) -> Iterator[Check]:
     ids = dict(zip(vocabulary.tags, targets.tags, strict=True))
     clashing = [tag for tag in ids if targets.separator in ids[tag]]
-    lost = [tag for tag in ids if targets.separator not in ids[tag] and not tokenizer.survives(tag)]
+    lost = [tag for tag in ids if targets.separator not in ids[tag] and not tokenizer.tags.survives(tag)]
     long = [tag for tag in ids if len(ids[tag]) >= length]
     for name, tags, limit in (
         ("separator_clashes", clashing, 0.0),

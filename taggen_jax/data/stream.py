@@ -151,8 +151,8 @@ class _Reader:
             for epoch, number, row in visited
         ]
         return {
-            "source": self._padded(sources, len(numbers), self.config.source_length),
-            "target": self._padded(targets, len(numbers), self.config.target_length),
+            "source": self._padded(sources, len(numbers), self.config.source_length, self.targets.source_pad),
+            "target": self._padded(targets, len(numbers), self.config.target_length, self.targets.pad),
             "row": np.where(real, numbers, _FILL).astype(np.int32),
             "weight": real.astype(np.float32),
         }
@@ -160,7 +160,7 @@ class _Reader:
     def _source(self, ids: np.ndarray) -> np.ndarray:
         if len(ids) <= self.config.source_length:
             return ids
-        return np.append(ids[: self.config.source_length - 1], self.targets.eos)
+        return np.append(ids[: self.config.source_length - 1], ids[-1])  # the end stays
 
     def _ordered(self, tags: np.ndarray, epoch: int, number: int) -> list[int]:
         if self.order == "frequent":
@@ -169,8 +169,8 @@ class _Reader:
             return np.random.default_rng((self.config.seed, epoch, number)).permutation(tags).tolist()
         return tags.tolist()
 
-    def _padded(self, rows: list, count: int, length: int) -> np.ndarray:
-        padded = np.full((count, length), self.targets.pad, np.int32)
+    def _padded(self, rows: list, count: int, length: int, pad: int) -> np.ndarray:
+        padded = np.full((count, length), pad, np.int32)
         for i, ids in enumerate(rows):
             padded[i, : len(ids)] = ids
         return padded

@@ -14,18 +14,21 @@ class Targets:
     Attributes:
       tags: token ids by vocabulary id, without separator and end.
       separator, eos, pad: token ids.
+      source_pad: the id that pads what the model reads.
     """
 
     tags: tuple[tuple[int, ...], ...]
     separator: int
     eos: int
     pad: int
+    source_pad: int
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, tokenizer: Tokenizer) -> "Targets":
-        """Encodes the tags of a vocabulary."""
-        tags = tuple(tuple(tokenizer.encode_tag(tag)) for tag in vocabulary.tags)
-        return cls(tags, tokenizer.separator, tokenizer.eos, tokenizer.pad)
+        """Encodes the tags of a vocabulary; `tokenizer` is the text's, which knows that of the tags."""
+        speller = tokenizer.tags
+        tags = tuple(tuple(speller.encode_tag(tag)) for tag in vocabulary.tags)
+        return cls(tags, speller.separator, speller.eos, speller.pad, tokenizer.pad)
 
     def ids(self, tags: Iterable[int], length: int) -> list[int]:
         """The target of `tags` (vocabulary ids, in the order to write them): at most `length` ids, unpadded.

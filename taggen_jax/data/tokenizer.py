@@ -12,15 +12,18 @@ import pathlib
 import random
 import string
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import sentencepiece
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from taggen_jax.catalog.tags import escape, unescape
+from taggen_jax.data import byte_tokens
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
+TAGS = "tags"  # in a tokenizer's folder, that of the tokenizer of tags
 _PAD, _EOS, _UNK = "<pad>", "</s>", "<unk>"
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for a space
 _TAG_WEIGHT = 16  # debtags: 2.1 pieces a tag, 3.3 at weight 1, no fewer at 64
@@ -37,19 +40,23 @@ class TokenizerConfig:
     Attributes:
       path: a Hugging Face tokenizer folder to load; "" trains one on the catalog, with the rest:
       vocab_size: number of ids at most; a small catalog yields fewer.
+      tag_vocab_size: above 0, tags are spelt by a tokenizer of their own, of at most this many ids, half of
+        which may be frequent tags as a whole. For a model whose decoder has a vocabulary of its own, and
+        where the text's tokenizer would not give tags back as they are (one that lower-cases, say).
       character_coverage: share of the catalog's characters that get pieces; the rarer ones become bytes.
       max_sentences: products (and as many tags) to learn from at most, drawn evenly; time grows with it.
     """
 
     path: str = ""
     vocab_size: int = 8192
+    tag_vocab_size: int = 0
     character_coverage: float = 0.9995
     max_sentences: int = 10_000
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that no tokenizer can have."""
-        if self.vocab_size < 1 or self.max_sentences < 1:
-            raise ValueError("vocab_size and max_sentences must be at least 1")
+        if self.vocab_size < 1 or self.max_sentences < 1 or self.tag_vocab_size < 0:
+            raise ValueError("vocab_size and max_sentences must be at least 1, tag_vocab_size at least 0")
         if not 0 < self.character_coverage <= 1:
             raise ValueError(f"character_coverage={self.character_coverage} must be in (0, 1]")
 
@@ -59,14 +66,25 @@ class Tokenizer:
 
     Attributes:
       size: ids are 0 .. size-1.
-      pad, eos, separator: ids.
+      pad, eos, separator: ids; separator is -1 where tags have a tokenizer of their own.
       unknown: the id of text that the tokenizer cannot spell; -1 if it can spell everything.
+      tags: the tokenizer that spells tags: another one, or this one itself.
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, *, pad: str, eos: str, unknown: str, separator: str
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        pad: str,
+        eos: str,
+        unknown: str,
+        separator: str,
+        speller: Self | None = None,
     ) -> None:
         """Takes over `backend`; pad, eos, unknown ("" if none) and separator are the texts of its tokens.
+
+        Args:
+          speller: the tokenizer that spells tags, where it is not this one; then no separator is looked for.
 
         Raises:
           UserError: the separator is no single token of this tokenizer, or serves another purpose.
@@ -79,8 +97,11 @@ class Tokenizer:
         self.size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
         self.pad, self.eos = self._id(pad, "pad token"), self._id(eos, "end token")
         self.unknown = self._id(unknown, "unknown token") if unknown else -1
-        self.separator = self._id(separator, "tag separator")
-        if self.separator in (self.pad, self.eos, self.unknown):
+        frame = backend.encode("").ids  # what the tokenizer's model wants around a text: [CLS] and [SEP], say
+        self._before = frame[: frame.index(self.eos)] if self.eos in frame else frame
+        self.tags = speller or self
+        self.separator = -1 if speller else self._id(separator, "tag separator")
+        if not speller and self.separator in (self.pad, self.eos, self.unknown):
             raise UserError(
                 f"tags.separator: {separator!r} is the padding, end or unknown token of this tokenizer,"
                 f" expected one without a duty; {self._advice()}"
@@ -91,8 +112,15 @@ class Tokenizer:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def cut(self, pieces: Sequence[int], length: int) -> list[int]:
-        """`pieces` closed by eos, and cut to `length` ids with it."""
-        return [*pieces[: length - 1], self.eos]
+        """`pieces` after what the model wants before a text, closed by eos and cut to `length` in all."""
+        return [*self._before, *pieces[: self._room(length)], self.eos]
+
+    def cuts(self, pieces: Sequence[int], length: int) -> bool:
+        """Whether `cut` leaves out the end of `pieces`."""
+        return len(pieces) > self._room(length)
+
+    def _room(self, length: int) -> int:
+        return max(0, length - len(self._before) - 1)
 
     def encode(self, texts: Sequence[str], length: int) -> list[list[int]]:
         """What a model reads: at most `length` ids a text, the last one eos, unpadded."""
@@ -116,6 +144,10 @@ class Tokenizer:
         texts = self._backend.decode_batch(chunks, skip_special_tokens=False)
         return tuple(unescape(text, self._separator_text) for text in texts if text)
 
+    def tokens(self) -> list[str]:
+        """The text of each id, as the vocabulary spells it."""
+        return [self._backend.id_to_token(i) or "" for i in range(self.size)]
+
     def survives(self, tag: str) -> bool:
         """Whether the tag comes back from its ids unchanged. What does not can never be generated."""
         return self.decode_tags(self.encode_tag(tag)) == (tag,)
@@ -125,9 +157,12 @@ class Tokenizer:
         from transformers import PreTrainedTokenizerFast  # takes seconds; most runs never save
 
         names = {key: name for key, name in self._names.items() if name}
+        separator = [] if self.separator < 0 else [self._separator_text]
         PreTrainedTokenizerFast(
-            tokenizer_object=self._backend, extra_special_tokens=[self._separator_text], **names
+            tokenizer_object=self._backend, extra_special_tokens=separator, **names
         ).save_pretrained(os.fspath(folder))
+        if self.tags is not self:
+            self.tags.save(pathlib.Path(folder) / TAGS)
 
     def _id(self, token: str, role: str) -> int:
         found = self._backend.token_to_id(token) if token else None
@@ -143,8 +178,11 @@ class Tokenizer:
         return f"set tags.separator to e.g. {free[0]!r}" if free else "train one (tokenizer.path='')"
 
 
-def load(folder: str | os.PathLike[str], separator: str) -> Tokenizer:
+def load(folder: str | os.PathLike[str], separator: str, speller: Tokenizer | None = None) -> Tokenizer:
     """Opens a Hugging Face tokenizer folder; never looks outside this machine.
+
+    Args:
+      speller: the tokenizer of tags; None takes that of the folder's tags/, if any.
 
     Raises:
       UserError: no such folder, no tokenizer in it, or no single token for the separator.
@@ -156,8 +194,10 @@ def load(folder: str | os.PathLike[str], separator: str) -> Tokenizer:
     config = read_json(config_file, "the tokenizer's config") if config_file.exists() else {}
     plain = (folder / "tokenizer.json").exists() and config.get("tokenizer_class") in _GENERIC
     backend, names = _open(folder, config) if plain else _open_with_transformers(folder)
+    if speller is None and (folder / TAGS).is_dir():
+        speller = load(folder / TAGS, separator)
     try:
-        return Tokenizer(backend, **names, separator=separator)
+        return Tokenizer(backend, **names, separator=separator, speller=speller)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
 
@@ -173,12 +213,13 @@ def _open(folder: pathlib.Path, config: dict[str, object]) -> tuple[tokenizers.T
         backend = tokenizers.Tokenizer.from_file(os.fspath(folder / "tokenizer.json"))
     except Exception as error:  # the Rust side raises plain Exception
         raise UserError(f"{folder / 'tokenizer.json'}: not a tokenizer ({error}); copy it anew") from error
-    return backend, {"pad": name("pad_token"), "eos": name("eos_token"), "unknown": name("unk_token")}
+    eos = name("eos_token") or name("sep_token")
+    return backend, {"pad": name("pad_token"), "eos": eos, "unknown": name("unk_token")}
 
 
 def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """Converts what is not a plain tokenizer.json: the classes of transformers know how."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, ByT5Tokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(os.fspath(folder), local_files_only=True)
@@ -187,13 +228,24 @@ def _open_with_transformers(folder: pathlib.Path) -> tuple[tokenizers.Tokenizer,
         raise UserError(
             f"{folder}: no tokenizer in it, expected tokenizer.json or spiece.model (transformers: {reason})"
         ) from error
+    eos = tokenizer.eos_token or tokenizer.sep_token  # BERT's
+    names = {"pad": tokenizer.pad_token, "eos": eos, "unknown": tokenizer.unk_token}
+    names = {role: name or "" for role, name in names.items()}
+    if isinstance(tokenizer, ByT5Tokenizer):
+        specials = {id_: token.content for id_, token in sorted(tokenizer.added_tokens_decoder.items())}
+        return byte_tokens.build(specials, names["eos"], tokenizer.offset), names
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: a slow tokenizer, expected one with tokenizer.json; convert it first")
-    names = {"pad": tokenizer.pad_token, "eos": tokenizer.eos_token, "unknown": tokenizer.unk_token}
-    return tokenizer.backend_tokenizer, {role: name or "" for role, name in names.items()}
+    return tokenizer.backend_tokenizer, names
 
 
-def train(texts: Iterable[str], tags: Iterable[str], separator: str, config: TokenizerConfig) -> Tokenizer:
+def train(
+    texts: Iterable[str],
+    tags: Iterable[str],
+    separator: str,
+    config: TokenizerConfig,
+    speller: Tokenizer | None = None,
+) -> Tokenizer:
     """Learns a unigram tokenizer with byte fallback (SentencePiece, Kudo 2018) from texts and distinct tags.
 
     The same input gives the same tokenizer. Ids: <pad> 0, </s> 1, <unk> 2, the separator 3, then 256 bytes,
@@ -205,12 +257,31 @@ def train(texts: Iterable[str], tags: Iterable[str], separator: str, config: Tok
     """
     few_tags = _sample(dict.fromkeys(tags), config.max_sentences)
     learnt = _learn(_sample(texts, config.max_sentences) + few_tags * _TAG_WEIGHT, config)
+    backend = _unigram(learnt, separator)
+    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
+    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator, speller=speller)
+
+
+def train_speller(tags: Sequence[str], separator: str, config: TokenizerConfig) -> Tokenizer:
+    """A tokenizer for tags alone, of `config.tag_vocab_size` ids: whole tags, and pieces for the others.
+
+    Args:
+      tags: distinct, frequent ones first, as which they become ids of their own.
+    """
+    whole = [escape(tag, separator) for tag in tags[: config.tag_vocab_size // 2]]
+    size = config.tag_vocab_size - len(whole)
+    learnt = _learn(_sample(tags, config.max_sentences), dataclasses.replace(config, vocab_size=size))
+    pieces = {" " + tag: 0.0 for tag in whole}  # likelier than anything that could be put together
+    backend = _unigram([*(item for item in learnt if item[0] not in pieces), *pieces.items()], separator)
+    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator)
+
+
+def _unigram(learnt: Sequence[tuple[str, float]], separator: str) -> tokenizers.Tokenizer:
     specials = [_PAD, _EOS, _UNK, separator]
     vocabulary = [(piece, _NEVER) for piece in specials] + [item for item in learnt if item[0] != separator]
     unigram = models.Unigram(vocabulary, unk_id=specials.index(_UNK), byte_fallback=True)
     backend = tokenizers.Tokenizer(unigram)
     backend.normalizer = normalizers.Prepend(" ")  # a word is spelt alike at the start and elsewhere
-    backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
     backend.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", left=1, right=0)]
     )
@@ -218,7 +289,7 @@ def train(texts: Iterable[str], tags: Iterable[str], separator: str, config: Tok
         single=f"$A {_EOS}", special_tokens=[(_EOS, specials.index(_EOS))]
     )
     backend.add_special_tokens([tokenizers.AddedToken(piece, normalized=False) for piece in specials])
-    return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator)
+    return backend
 
 
 def _learn(texts: Sequence[str], config: TokenizerConfig) -> list[tuple[str, float]]:

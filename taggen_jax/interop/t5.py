@@ -1,8 +1,11 @@
-"""T5 as Hugging Face writes it: the table of names, and `config.json`.
+"""T5, mT5 and umT5 as Hugging Face writes them: the table of names, and `config.json`.
 
-v1.0 scales the decoder's output by d_model ** -0.5 before the tied head, v1.1 does not scale and has a head
-of its own. Transformers 5 writes `tie_word_embeddings: true` for both and tells them apart by
-`scale_decoder_outputs`; transformers 4 knows only `tie_word_embeddings`.
+Flan-T5 and ByT5 are "t5" there. v1.0 scales the decoder's output by d_model ** -0.5 before the tied head,
+v1.1 and mT5 do not scale and have a head of their own. Transformers 5 writes `tie_word_embeddings: true` for
+all and tells them apart by `scale_decoder_outputs`; transformers 4 knows only `tie_word_embeddings`.
+
+umT5 was trained like v1.1, and its published folders say `tie_word_embeddings: false`. Transformers 5 reads
+true and scales; after loading one there, say `model.config.tie_word_embeddings = False`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +15,13 @@ from taggen_jax import config as configs
 from taggen_jax.errors import UserError
 from taggen_jax.interop.names import Name
 from taggen_jax.models.t5 import T5Config
+
+ARCHITECTURES = {
+    "t5": "T5ForConditionalGeneration",
+    "mt5": "MT5ForConditionalGeneration",
+    "umt5": "UMT5ForConditionalGeneration",
+}
+MODEL_TYPES = tuple(ARCHITECTURES)
 
 # feed_forward_proj <-> (activation, gated). Our gelu is the tanh approximation, as theirs when gated.
 PROJECTIONS = {
@@ -64,13 +74,15 @@ UNUSED = {  # a leftover of the first releases that no version of the model read
 def names(config: T5Config) -> tuple[Name, ...]:
     """The family's table: one row for each of our parameters."""
     head = () if config.tied_head else (Name("lm_head.weight", "head", inputs=1),)
+    layer, owner = ("{}", "/blocks") if config.position_every_layer else ("0", "")
+    position = f"block.{layer}.layer.0.SelfAttention.relative_attention_bias.weight"
     return (
         Name("shared.weight", "embedding"),
         *_attention("encoder.block.{}.layer.0.SelfAttention", "encoder/blocks/attention"),
         Name("encoder.block.{}.layer.0.layer_norm.weight", "encoder/blocks/attention_norm"),
         *_mlp("encoder.block.{}.layer.1.DenseReluDense", "encoder/blocks/mlp", config.gated),
         Name("encoder.block.{}.layer.1.layer_norm.weight", "encoder/blocks/mlp_norm"),
-        Name("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "encoder/position"),
+        Name(f"encoder.{position}", f"encoder{owner}/position"),
         Name("encoder.final_layer_norm.weight", "encoder/norm"),
         *_attention("decoder.block.{}.layer.0.SelfAttention", "decoder/blocks/attention"),
         Name("decoder.block.{}.layer.0.layer_norm.weight", "decoder/blocks/attention_norm"),
@@ -78,7 +90,7 @@ def names(config: T5Config) -> tuple[Name, ...]:
         Name("decoder.block.{}.layer.1.layer_norm.weight", "decoder/blocks/cross_norm"),
         *_mlp("decoder.block.{}.layer.2.DenseReluDense", "decoder/blocks/mlp", config.gated),
         Name("decoder.block.{}.layer.2.layer_norm.weight", "decoder/blocks/mlp_norm"),
-        Name("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "decoder/position"),
+        Name(f"decoder.{position}", f"decoder{owner}/position"),
         Name("decoder.final_layer_norm.weight", "decoder/norm"),
         *head,
     )
@@ -111,26 +123,26 @@ def config_from_hf(values: Mapping[str, Any], where: str) -> T5Config:
     for field in FIELDS.values():
         if theirs.get(field) is None:
             raise UserError(f"{where}: field '{field}' is missing; a T5 config.json must have it")
-    projection = theirs.get("feed_forward_proj", "relu")
+    variant = theirs["model_type"]
+    projection = theirs.get("feed_forward_proj", "relu" if variant == "t5" else "gated-gelu")
     if projection not in PROJECTIONS:
         known = ", ".join(PROJECTIONS)
         raise UserError(
             f"{where}: feed_forward_proj is {projection!r}, expected one of {known}; no other is built in"
         )
     activation, gated = PROJECTIONS[projection]
-    tied = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
+    tied = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True)) and variant != "mt5"
     ours = {field: theirs[their_field] for field, their_field in FIELDS.items()}
-    return configs.from_dict(
-        T5Config, {**ours, "activation": activation, "gated": gated, "tied_head": tied}, where
-    )
+    ours |= {"variant": variant, "activation": activation, "gated": gated, "tied_head": tied}
+    return configs.from_dict(T5Config, ours, where)
 
 
 def config_to_hf(config: T5Config) -> dict[str, Any]:
     """The content of a `config.json` that transformers 4 and 5 and CTranslate2 read alike."""
     projections = {ours: theirs for theirs, ours in PROJECTIONS.items()}
     return {
-        "architectures": ["T5ForConditionalGeneration"],
-        "model_type": "t5",
+        "architectures": [ARCHITECTURES[config.variant]],
+        "model_type": config.variant,
         **{their_field: getattr(config, field) for field, their_field in FIELDS.items()},
         "feed_forward_proj": projections[config.activation, config.gated],
         "is_encoder_decoder": True,

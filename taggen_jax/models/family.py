@@ -13,13 +13,23 @@ from flax import nnx
 
 from taggen_jax import config as configs
 from taggen_jax.errors import UserError
-from taggen_jax.models import t5
+from taggen_jax.models import bart, bert, t5, t5gemma, t5gemma2
 from taggen_jax.models.layers import ComputeConfig
 
 Params = dict[str, Any]
-ModelConfig = t5.T5Config
+ModelConfig = (
+    t5.T5Config | bart.BartConfig | bert.BertConfig | t5gemma.T5GemmaConfig | t5gemma2.T5Gemma2Config
+)
+EncoderConfig = bert.StackConfig  # of a bare encoder
 
-FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {"t5": (t5.T5Config, t5.T5)}
+FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "t5": (t5.T5Config, t5.T5),
+    "bart": (bart.BartConfig, bart.Bart),
+    "bert": (bert.BertConfig, bert.Bert),
+    "t5gemma": (t5gemma.T5GemmaConfig, t5gemma.T5Gemma),
+    "t5gemma2": (t5gemma2.T5Gemma2Config, t5gemma2.T5Gemma2),
+}
+ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"bert_encoder": (bert.StackConfig, bert.Encoder)}  # bare
 
 
 class Bundle(NamedTuple):
@@ -33,7 +43,7 @@ class Bundle(NamedTuple):
       bind: parameters -> the model, with weights cast to the compute type; call it inside `jax.jit`.
     """
 
-    config: ModelConfig
+    config: ModelConfig | EncoderConfig
     shapes: Params
     axes: Params
     init: Callable[[jax.Array], Params]
@@ -48,9 +58,14 @@ def parse(values: Mapping[str, Any], where: str = "config.model") -> ModelConfig
     return configs.from_dict(FAMILIES[name][0], values, where)
 
 
-def build(config: ModelConfig, compute: ComputeConfig) -> Bundle:
+def source_config(config: ModelConfig | EncoderConfig) -> ModelConfig | EncoderConfig:
+    """The part of a configuration whose `vocab_size` and `pad` are those of what is read."""
+    return config.encoder if isinstance(config, bert.BertConfig) else config
+
+
+def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig) -> Bundle:
     """Takes the family's module apart into shapes, axes and two pure functions."""
-    module = FAMILIES[config.family][1]
+    module = (FAMILIES | ENCODERS)[config.family][1]
     graph, abstract = nnx.split(nnx.eval_shape(lambda: module(config, compute, nnx.Rngs(0))), nnx.Param)
     dtype = jnp.dtype(compute.dtype)
 

@@ -109,6 +109,23 @@ def _linear_backward(dtype: Any, saved: tuple[Array, Array], dy: Array) -> tuple
 linear.defvjp(_linear_forward, _linear_backward)
 
 
+def add_bias(x: Array, bias: Array) -> Array:
+    """x + bias, where the bias has only the last axes of x."""
+    return x + jnp.expand_dims(bias, tuple(range(x.ndim - bias.ndim)))
+
+
+def split_heads(x_BTD: Array, w_DHK: Array) -> Array:
+    """[B, T, D] -> [B, T, H, K]: one matrix product."""
+    D, H, K = w_DHK.shape
+    return linear(x_BTD, w_DHK.reshape(D, H * K)).reshape(*x_BTD.shape[:-1], H, K)
+
+
+def join_heads(x_BTHK: Array, w_HKD: Array) -> Array:
+    """[B, T, H, K] -> [B, T, D]: one matrix product."""
+    H, K, D = w_HKD.shape
+    return linear(x_BTHK.reshape(*x_BTHK.shape[:-2], H * K), w_HKD.reshape(H * K, D))
+
+
 def dropout(x: Array, rate: float, key: Array | None, shared_axis: int = -2) -> Array:
     """Dropout when a key is given, identity when not. The mask is shared along `shared_axis`.
 

@@ -21,7 +21,12 @@ class EncoderDecoder(nnx.Module):
     Dropout happens only where a key is given.
     """
 
-    cfg: Any  # the family's configuration; `pad`, `eos` and `start` are token ids
+    cfg: Any  # the family's configuration; `pad`, `eos` and `start` are token ids of what is written
+
+    @property
+    def source_pad(self) -> int:
+        """The id of padding in what is read: another one where the encoder has a vocabulary of its own."""
+        return int(self.cfg.pad)
 
     @abc.abstractmethod
     def encode(self, source_BS: Array, segments_BS: Array, key: Array | None = None) -> Array:
@@ -81,7 +86,7 @@ class EncoderDecoder(nnx.Module):
         packed row a token belongs to; without them a row is one product.
         """
         source_BS, target_BT = batch["source"], batch["target"]
-        source_segments = batch.get("source_segments", (source_BS != self.cfg.pad).astype(jnp.int32))
+        source_segments = batch.get("source_segments", (source_BS != self.source_pad).astype(jnp.int32))
         target_segments = batch.get("target_segments", jnp.ones_like(target_BT))
         k_encoder, k_decoder = keys(key, 2)
         memory_BSD = self.encode(source_BS, source_segments, k_encoder)

@@ -2,7 +2,9 @@
 
 Pre-norm residual blocks, RMS norms without bias, unscaled attention with a learned bias per relative-position
 bucket and head, shared by all layers of a stack. v1.0 has a ReLU MLP and ties the head to the embedding;
-v1.1 has a gated GELU and a head of its own.
+v1.1 has a gated GELU and a head of its own. So have Flan-T5 (Chung et al., 2022), mT5 (Xue et al., 2021),
+ByT5 (Xue et al., 2022: byte tokens, a deep encoder, a shallow decoder) and umT5 (Chung et al., 2023: position
+biases of its own in every layer).
 """
 
 import dataclasses
@@ -14,7 +16,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from taggen_jax.models import layers
-from taggen_jax.models.layers import Array, ComputeConfig, dropout, keys, rms_norm, weight
+from taggen_jax.models.layers import (
+    Array,
+    ComputeConfig,
+    dropout,
+    join_heads,
+    keys,
+    rms_norm,
+    split_heads,
+    weight,
+)
 from taggen_jax.models.protocol import EncoderDecoder
 
 ACTIVATIONS = {
@@ -29,12 +40,15 @@ class T5Config:
     """The architecture. Defaults are those of T5 v1.1 small.
 
     Attributes:
+      variant: the `model_type` under which Hugging Face knows it; in "umt5" every layer has its own table of
+        position biases, and "mt5" always has a head of its own.
       vocab_size: rows of the embedding; at least the tokenizer's size (`taggen train` checks it).
       gated: two parallel input projections in the MLP, multiplied (v1.1), or one (v1.0).
       tied_head: the embedding is also the output projection, with activations scaled by d_model ** -0.5.
     """
 
     family: Literal["t5"] = "t5"
+    variant: Literal["t5", "mt5", "umt5"] = "t5"
     vocab_size: int = 32128
     d_model: int = 512
     d_mlp: int = 1024
@@ -62,6 +76,13 @@ class T5Config:
             raise ValueError(f"position_buckets={self.position_buckets} must be a multiple of 4")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
+        if self.variant == "mt5" and self.tied_head:
+            raise ValueError("tied_head=True does not go with variant='mt5'; set variant='t5'")
+
+    @property
+    def position_every_layer(self) -> bool:
+        """Whether each layer has its own table of position biases, instead of one for the whole stack."""
+        return self.variant == "umt5"
 
 
 class Attention(nnx.Module):
@@ -82,18 +103,6 @@ class Attention(nnx.Module):
     ) -> Array:
         q_BTHK = split_heads(x_BTD, self.query[...])
         return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key), self.out[...])
-
-
-def split_heads(x_BTD: Array, w_DHK: Array) -> Array:
-    """[B, T, D] -> [B, T, H, K]: one matrix product."""
-    D, H, K = w_DHK.shape
-    return layers.linear(x_BTD, w_DHK.reshape(D, H * K)).reshape(*x_BTD.shape[:-1], H, K)
-
-
-def join_heads(x_BTHK: Array, w_HKD: Array) -> Array:
-    """[B, T, H, K] -> [B, T, D]: one matrix product."""
-    H, K, D = w_HKD.shape
-    return layers.linear(x_BTHK.reshape(*x_BTHK.shape[:-2], H * K), w_HKD.reshape(H * K, D))
 
 
 class Mlp(nnx.Module):
@@ -117,6 +126,8 @@ class EncoderBlock(nnx.Module):
         self.cfg = cfg
         self.attention_norm, self.attention = norm(cfg), Attention(cfg, rngs)
         self.mlp_norm, self.mlp = norm(cfg), Mlp(cfg, rngs)
+        if cfg.position_every_layer:
+            self.position = position_table(cfg, rngs)
 
     def __call__(self, x_BSD: Array, bias: Array, key: Array | None) -> Array:
         rate, epsilon = self.cfg.dropout, self.cfg.norm_epsilon
@@ -134,6 +145,8 @@ class DecoderBlock(nnx.Module):
         self.attention_norm, self.attention = norm(cfg), Attention(cfg, rngs)
         self.cross_norm, self.cross = norm(cfg), Attention(cfg, rngs)
         self.mlp_norm, self.mlp = norm(cfg), Mlp(cfg, rngs)
+        if cfg.position_every_layer:
+            self.position = position_table(cfg, rngs)
 
     def __call__(
         self, x_BTD: Array, memory_BSD: Array, bias: Array, cross_bias: Array, key: Array | None
@@ -170,16 +183,19 @@ def norm(cfg: T5Config) -> nnx.Param:
     return nnx.Param(jnp.ones(cfg.d_model), axes=("norm",))
 
 
+def position_table(cfg: T5Config, rngs: nnx.Rngs) -> nnx.Param:
+    return weight(rngs, (cfg.position_buckets, cfg.n_heads), ("buckets", "heads"), cfg.d_model**-0.5)
+
+
 class Stack(nnx.Module):
-    """The blocks of an encoder or a decoder, their shared position table and the norm at their end."""
+    """The blocks of an encoder or a decoder, the position table they share, and the norm at their end."""
 
     def __init__(
         self, block: Callable[[T5Config, nnx.Rngs], nnx.Module], count: int, cfg: T5Config, rngs: nnx.Rngs
     ) -> None:
         self.blocks = layers.stacked(lambda rngs: block(cfg, rngs), count, rngs)
-        self.position = weight(
-            rngs, (cfg.position_buckets, cfg.n_heads), ("buckets", "heads"), cfg.d_model**-0.5
-        )
+        if not cfg.position_every_layer:
+            self.position = position_table(cfg, rngs)
         self.norm = norm(cfg)
 
 
@@ -199,11 +215,16 @@ class T5(EncoderDecoder):
         rate = self.cfg.dropout
         k_embedding, k_layers, k_out = keys(key, 3)
         positions_bS = jnp.arange(source_BS.shape[1])[None]  # only differences within a segment count
-        bias = self._position_bias(self.encoder, positions_bS, positions_bS, bidirectional=True)
-        bias = bias + layers.mask_bias(layers.segment_mask(segments_BS, segments_BS))
+        mask_BSS = layers.segment_mask(segments_BS, segments_BS)
+        bias = self._biases(self.encoder, positions_bS, positions_bS, mask_BSS, bidirectional=True)
+
+        def layer(x_BSD: Array, block_and_key: Any) -> tuple[Array, None]:
+            block, key = block_and_key
+            return block(x_BSD, bias(block), key), None
+
         x_BSD = dropout(self.embedding[...][source_BS], rate, k_embedding)
         x_BSD, _ = layers.scan_layers(
-            lambda x, block_and_key: (block_and_key[0](x, bias, block_and_key[1]), None),
+            layer,
             x_BSD,
             (self.encoder.blocks, layers.layer_keys(k_layers, self.cfg.encoder_layers)),
             self.compute.remat,
@@ -221,15 +242,16 @@ class T5(EncoderDecoder):
     ) -> Array:
         rate = self.cfg.dropout
         k_embedding, k_layers, k_out = keys(key, 3)
-        bias = self._position_bias(self.decoder, positions_bT, positions_bT, bidirectional=False)
-        bias = bias + layers.mask_bias(mask_bTT)
+        bias = self._biases(self.decoder, positions_bT, positions_bT, mask_bTT, bidirectional=False)
         cross_bias = layers.mask_bias(cross_mask_bTS)
+
+        def layer(x_BTD: Array, block_and_key: Any) -> tuple[Array, None]:
+            block, key = block_and_key
+            return block(x_BTD, memory_BSD, bias(block), cross_bias, key), None
+
         x_BTD = dropout(self.embedding[...][inputs_BT], rate, k_embedding)
         x_BTD, _ = layers.scan_layers(
-            lambda x, block_and_key: (
-                block_and_key[0](x, memory_BSD, bias, cross_bias, block_and_key[1]),
-                None,
-            ),
+            layer,
             x_BTD,
             (self.decoder.blocks, layers.layer_keys(k_layers, self.cfg.decoder_layers)),
             self.compute.remat,
@@ -251,11 +273,12 @@ class T5(EncoderDecoder):
     ) -> tuple[Array, Any]:
         cross_k, cross_v, cross_bias_BS = cross
         positions_bT = jnp.arange(ancestry_BWT.shape[-1])[None]
-        bias_HT = self._position_bias(self.decoder, t[None, None], positions_bT, bidirectional=False)[0, :, 0]
-        bias_HT = bias_HT + jnp.where(positions_bT <= t, 0.0, layers.MASKED)
+        written_bQT = (positions_bT <= t)[None]
+        bias = self._biases(self.decoder, t[None, None], positions_bT, written_bQT, bidirectional=False)
 
         def layer(x_BWD: Array, xs: Any) -> tuple[Array, Any]:
             block, cache, cross_k, cross_v = xs
+            bias_HT = bias(block)[0, :, 0]
             return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias_BS), t, bias_HT, ancestry_BWT)
 
         x_BWD = self.embedding[...][token_BW]
@@ -272,11 +295,20 @@ class T5(EncoderDecoder):
     def _decoded(self, x: Array) -> Array:
         return rms_norm(x, self.decoder.norm[...], self.cfg.norm_epsilon)
 
-    def _position_bias(self, stack: Stack, query_bQ: Array, key_bS: Array, bidirectional: bool) -> Array:
-        """bias_bHQS, float32: the learned bias of key positions for the given query positions."""
+    def _biases(
+        self, stack: Stack, query_bQ: Array, key_bS: Array, mask_bQS: Array, bidirectional: bool
+    ) -> Callable[[Any], Array]:
+        """block -> bias_bHQS, float32: what it adds for positions, and the mask."""
         offset_bQS = key_bS[:, None, :] - query_bQ[:, :, None]
-        cfg = self.cfg
+        cfg, mask_bias = self.cfg, layers.mask_bias(mask_bQS)
         bucket_bQS = layers.relative_bucket(
             offset_bQS, cfg.position_buckets, cfg.position_max_distance, bidirectional
         )
-        return jnp.moveaxis(stack.position[...][bucket_bQS], -1, 1).astype(jnp.float32)
+
+        def bias(table: nnx.Param) -> Array:
+            return jnp.moveaxis(table[...][bucket_bQS], -1, 1).astype(jnp.float32) + mask_bias
+
+        if cfg.position_every_layer:
+            return lambda block: bias(block.position)
+        shared = bias(stack.position)
+        return lambda block: shared

@@ -18,6 +18,7 @@ from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
 from taggen_jax.errors import UserError
+from taggen_jax.runs import leaves
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(),
+                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=leaves.REGISTRY),
                 "data": ocp.JsonCheckpointHandler(),
                 "meta": ocp.JsonCheckpointHandler(),
             },
@@ -91,7 +92,7 @@ class Checkpoints:
 
         Args:
           step: of which there is no checkpoint yet.
-          state: pytree of arrays.
+          state: pytree of arrays, or of `Leaf`s, which go from disk to disk.
           data, meta: JSON mappings.
           metrics: what the best checkpoint is chosen by; without them this one is never the best.
 
@@ -108,7 +109,7 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state),
+                state=ocp.args.PyTreeSave(state, save_args=jax.tree.map(leaves.chunks, state)),
                 data=ocp.args.JsonSave(data),
                 meta=ocp.args.JsonSave(meta),
             ),
@@ -162,6 +163,12 @@ class Checkpoints:
         subtree = {"params": like}
         self._check(step, subtree, partial=True)
         args = ocp.args.Composite(state=_onto(subtree, partial=True))
+        return self._manager.restore(step, args=args).state["params"]
+
+    def leaves(self, step: int) -> Any:
+        """The "params" of a state that is a mapping, as `Leaf`s: nothing is read before it is asked for."""
+        saved = {"params": self._manager.item_metadata(step).state.tree["params"]}
+        args = ocp.args.Composite(state=leaves.opening(saved))
         return self._manager.restore(step, args=args).state["params"]
 
     def _check(self, step: int, like: Any, *, partial: bool) -> None:

@@ -64,41 +64,55 @@ class Partition(NamedTuple):
         return traverse_util.unflatten_dict(flat, sep="/")
 
 
-def partition(shapes: Params, axes: Params, patterns: Sequence[str]) -> Partition:
+def partition(shapes: Params, axes: Params, freeze: Sequence[str], thawed: Sequence[str] = ()) -> Partition:
     """Resolves patterns against a model's parameters.
 
     Args:
       shapes: nested dict of arrays or `jax.ShapeDtypeStruct`.
       axes: the same tree with a tuple of axis names per leaf; "layers" comes first where a leaf is stacked.
-      patterns: what is frozen.
+      freeze: what is frozen,
+      thawed: apart from this.
 
     Raises:
       UserError: a pattern that matches nothing, or patterns that leave nothing to train.
     """
+    frozen = {
+        path: tuple(bool(cold) and not warm for cold, warm in zip(layers, thawing, strict=True))
+        for (path, layers), thawing in zip(
+            matching(shapes, axes, freeze, "train.freeze").items(),
+            matching(shapes, axes, thawed, "train.unfreeze").values(),
+            strict=True,
+        )
+    }
+    if all(all(flags) for flags in frozen.values()):
+        raise UserError(f"train.freeze: {list(freeze)} freeze every parameter; leave something to train")
+    return Partition(frozen)
+
+
+def matching(
+    shapes: Params, axes: Params, patterns: Sequence[str], setting: str
+) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """For every path, the patterns that match each of its layers (a single one where it is not stacked).
+
+    Raises:
+      UserError: a pattern that matches nothing; `setting` is where it stands.
+    """
     flat_axes = traverse_util.flatten_dict(axes, sep="/")
-    hits = dict.fromkeys(patterns, 0)
-    frozen = {}
+    found = {}
     for path, leaf in traverse_util.flatten_dict(shapes, sep="/").items():
-        stacked = flat_axes[path][0] == "layers"
-        flags = []
-        for layer in range(leaf.shape[0] if stacked else 1):
-            matching = [
-                pattern for pattern in patterns if _matches(pattern, path, layer if stacked else None)
-            ]
-            for pattern in matching:
-                hits[pattern] += 1
-            flags.append(bool(matching))
-        frozen[path] = tuple(flags)
-    for pattern, count in hits.items():
-        if not count:
+        layers = range(leaf.shape[0]) if flat_axes[path][0] == "layers" else (None,)
+        found[path] = tuple(
+            tuple(pattern for pattern in patterns if _matches(pattern, path, layer)) for layer in layers
+        )
+    used = {pattern for layers in found.values() for hits in layers for pattern in hits}
+    for pattern in patterns:
+        if pattern not in used:
             raise UserError(
-                f"train.freeze: {pattern!r} matches no parameter; paths look like "
-                f"{', '.join(sorted(frozen)[:4])}, "
+                f"{setting}: {pattern!r} matches no parameter; paths look like "
+                f"{', '.join(sorted(found)[:4])}, "
                 "and layers are named after 'blocks', as in 'encoder/blocks/0-3'"
             )
-    if all(all(flags) for flags in frozen.values()):
-        raise UserError(f"train.freeze: {list(patterns)} freeze every parameter; leave something to train")
-    return Partition(frozen)
+    return found
 
 
 def runs(flags: Sequence[bool]) -> list[tuple[int, int, bool]]:

@@ -1,12 +1,13 @@
 """The optimizer and its schedule, straight from optax."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import optax
 
-PEAK_FREE = ("norm", "position", "bias")  # last path parts that weight decay leaves alone
+PEAK_FREE = ("norm", "scale", "position", "bias")  # last path parts that weight decay leaves alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class OptimizerConfig:
       momentum: of SGD; b1, b2 and epsilon are AdamW's.
       weight_decay: decoupled; matrices only, not norms, position tables or biases.
       clip_norm: the gradient's largest global norm; 0 does not clip.
+      rates: pattern (see `freeze`) -> what multiplies the learning rate there; where several match, all do.
     """
 
     name: Literal["adamw", "adafactor", "sgd"] = "adamw"
@@ -33,6 +35,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from taggen_jax.training import optimizer as optimizers
 from taggen_jax.training.freeze import Flat, Partition
 from taggen_jax.training.loss import Sums, cross_entropy
 from taggen_jax.training.optimizer import OptimizerConfig
+from taggen_jax.training.pace import pace
 
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -29,6 +30,7 @@ class TrainConfig:
       accumulation: micro-batches per step; the gradients are summed, then divided once.
       label_smoothing, z_loss: see `loss.cross_entropy`.
       freeze: patterns of what does not train; see `freeze`.
+      unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
       pretrained: Hugging Face folder whose weights the run starts from; "" starts from random ones.
       seed: of initialisation and dropout.
       eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between
@@ -41,6 +43,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     freeze: tuple[str, ...] = ()
+    unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pretrained: str = ""
     seed: int = 0
     eval_every: int = 0
@@ -51,6 +54,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.accumulation < 1:
             raise ValueError(f"steps={self.steps} and accumulation={self.accumulation} must be at least 1")
+        for pattern, step in self.unfreeze.items():
+            if step < 1:
+                raise ValueError(f"unfreeze: {pattern!r} from step {step} on, expected at least 1")
 
 
 class Training:
@@ -67,6 +73,14 @@ class Training:
         self.bundle, self.partition, self.config = bundle, partition, config
         self.learning_rate = optimizers.schedule(config.optimizer, config.steps)
         self.tx = optimizers.optimizer(config.optimizer, self.learning_rate)
+        self.pace = pace(
+            bundle.shapes,
+            bundle.axes,
+            partition,
+            rates=config.optimizer.rates,
+            unfreeze=config.unfreeze,
+            warmup=config.optimizer.warmup_steps,
+        )
 
     def init(self, key: jax.Array) -> State:
         return self.start(self.bundle.init(key))
@@ -83,6 +97,7 @@ class Training:
         scale = 1.0 / jnp.maximum(sums["weight"], 1.0)
         gradients = jax.tree.map(lambda g: g * scale, gradients)
         updates, opt_state = self.tx.update(gradients, state["opt_state"], trainable)
+        updates = self.pace.scale(updates, state["step"])
         params = self.partition.merge(optax.apply_updates(trainable, updates), frozen)
         sums["gradient_norm"] = optax.tree.norm(gradients)
         sums["learning_rate"] = jnp.asarray(self.learning_rate(state["step"]), jnp.float32)

@@ -1,0 +1,175 @@
+"""taggen import and taggen export: weights in from Hugging Face, and out to those who serve them.
+
+Weights go tensor by tensor; a workdir or a folder appears whole or not at all.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from taggen_jax import config as configs
+from taggen_jax import experiment as experiments
+from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.errors import UserError
+from taggen_jax.experiment import Experiment
+from taggen_jax.files import new_folder, write_json
+from taggen_jax.interop import check as checks
+from taggen_jax.interop import ct2, generation, hf
+from taggen_jax.interop.leaf import Leaf
+from taggen_jax.interop.names import flatten
+from taggen_jax.models import family
+from taggen_jax.models.family import Params
+from taggen_jax.runs import leaves as orbax
+from taggen_jax.runs.checkpoints import Checkpoints
+from taggen_jax.runs.workdir import Workdir, trained
+
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json", "merges.txt"),
+)
+DTYPES = {"float32": hf.FLOAT32, "bfloat16": hf.BFLOAT16}
+
+
+def settings(folder: pathlib.Path) -> Experiment:
+    """The experiment that a folder's model and generation settings make, all else by default."""
+    model = hf.read_config(folder)
+    if isinstance(model, family.EncoderConfig):
+        raise UserError(
+            f"{folder}: an encoder alone writes no tags; start a training run from it: train.pretrained={folder}"
+        )
+    base = Experiment(model=model)
+    decode, _ = generation.read(folder)
+    return dataclasses.replace(base, generate=dataclasses.replace(base.generate, decode=decode))
+
+
+def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) -> None:
+    """Makes a workdir that generates, from a Hugging Face folder. Its vocabulary is open: it lists no tag.
+
+    Args:
+      from_: the folder, with weights, config.json and a tokenizer.
+      workdir: must be absent or empty.
+      experiment: `settings(from_)` with changes of anything but the model.
+
+    Raises:
+      UserError: the folder is broken, or its tokenizer does not fit the experiment.
+    """
+    config, leaves = hf.open_folder(from_)
+    if experiment.model != config:
+        lines = "; ".join(experiments.differences(config, experiment.model))
+        raise UserError(f"config.model: {from_} holds another model ({lines}); leave its fields as they are")
+    tokenizer = tokenizers.load(from_, experiment.tags.separator)
+    if tokenizer.size > config.vocab_size:
+        raise UserError(
+            f"{from_}: the tokenizer has {tokenizer.size} ids, the model only {config.vocab_size}"
+        )
+    with new_folder(workdir) as new:
+        work = Workdir(new)
+        work.tokenizer.mkdir()
+        for name in TOKENIZER_FILES:
+            if (from_ / name).exists():
+                shutil.copyfile(from_ / name, work.tokenizer / name)
+        Vocabulary((), ()).save(work.vocabulary)
+        experiments.save(experiment, work.config)
+        checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
+        checkpoints.save(0, {"params": leaves}, {"batch": 0}, {})
+        checkpoints.close()
+    for name, value in generation.read(from_)[1].items():
+        print(
+            f"note: {generation.FILE}: {name}={json.dumps(value)} stays behind: our search has no such thing"
+        )
+    count = sum(leaf.size for leaf in flatten(leaves).values())
+    print(f"{count:,} parameters imported: {workdir}")
+
+
+def export(
+    workdir: pathlib.Path, output: pathlib.Path, format: str = "hf", dtype: str = "keep", check: bool = True
+) -> None:
+    """Writes the best checkpoint's parameters for another library, and has that library confirm them.
+
+    Args:
+      workdir: a trained or an imported one.
+      output: must be absent or empty.
+      format: "hf", "ctranslate2" or "orbax".
+      dtype: "float32", "bfloat16", or "keep": as they are saved.
+      check: whether the library loads what was written and answers as ours does.
+
+    Raises:
+      UserError: the workdir lacks something, a library is not installed, or its answers differ.
+    """
+    work = trained(workdir)
+    experiment = experiments.load(work.config)
+    if format == "ctranslate2" or (check and format == "hf"):
+        checks.require("torch", *(["ctranslate2"] if format == "ctranslate2" else []))
+    checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=False)
+    step = checkpoints.best_step()
+    if step is None:
+        raise UserError(f"{workdir}: no whole checkpoint in this workdir; train or import again")
+    leaves = jax.tree.map(lambda leaf: _cast(leaf, DTYPES.get(dtype, leaf.dtype)), checkpoints.leaves(step))
+    with new_folder(output) as new:
+        report = FORMATS[format](new, work, experiment, leaves, check)
+    checkpoints.close()
+    print(f"step {step} exported as {format}: {output}; {report if check else 'UNCHECKED'}")
+
+
+def _cast(leaf: Leaf, dtype: np.dtype) -> Leaf:
+    return Leaf(leaf.shape, dtype, leaf.stacked, lambda index: leaf[index].astype(dtype, copy=False))
+
+
+def _to_hf(new: pathlib.Path, work: Workdir, experiment: Experiment, leaves: Params, check: bool) -> str:
+    config = experiment.model
+    hf.write(new, config, leaves)
+    theirs = json.loads((new / "config.json").read_text(encoding="utf-8"))
+    write_json(new / generation.FILE, generation.to_hf(experiment.generate.decode, theirs))
+    shutil.copytree(work.tokenizer, new, dirs_exist_ok=True)
+    if not check:
+        return ""
+    probe = checks.probe(config, config.vocab_size)
+    ours = checks.our_logits(config, leaves, probe)
+    return checks.agree(ours, checks.transformers_logits(new, config, probe), "the logits of transformers")
+
+
+def _to_ctranslate2(
+    new: pathlib.Path, work: Workdir, experiment: Experiment, leaves: Params, check: bool
+) -> str:
+    config = experiment.model
+    with tempfile.TemporaryDirectory(dir=new.parent, prefix=".hf.") as folder:
+        _to_hf(pathlib.Path(folder), work, experiment, leaves, check=False)
+        ct2.convert(pathlib.Path(folder), new)
+    shutil.copytree(work.tokenizer, new, dirs_exist_ok=True)
+    if not check:
+        return ""
+    tokens = tokenizers.load(work.tokenizer, experiment.tags.separator).tokens()
+    probe = checks.probe(config, len(tokens))
+    ours = ct2.of_targets(checks.our_logits(config, leaves, probe), probe)
+    theirs = ct2.target_logprobs(new, tokens, probe, config)
+    return checks.agree(ours, theirs, "the log-probabilities of CTranslate2")
+
+
+def _to_orbax(new: pathlib.Path, work: Workdir, experiment: Experiment, leaves: Params, check: bool) -> str:
+    layout = {
+        path: {"shape": list(leaf.shape), "dtype": leaf.dtype.name} for path, leaf in flatten(leaves).items()
+    }
+    metadata = {"config": configs.to_dict(experiment.model), "params": layout}
+    orbax.write_params(new / "params", leaves, metadata)
+    shutil.copytree(work.tokenizer, new / "tokenizer")
+    if not check:
+        return ""
+    for path, leaf in flatten(leaves).items():
+        if not np.array_equal(orbax.read_param(new / "params", path, leaf), leaf[...]):
+            raise UserError(f"export: Orbax reads other values of {path} than were written: not exported")
+    return f"Orbax reads all {len(layout)} arrays back unchanged"
+
+
+FORMATS: dict[str, Callable[[pathlib.Path, Workdir, Experiment, Any, bool], str]] = {
+    "hf": _to_hf,
+    "ctranslate2": _to_ctranslate2,
+    "orbax": _to_orbax,
+}
