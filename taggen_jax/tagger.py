@@ -150,7 +150,8 @@ class Tagger:
         """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
-        decode = of_family(config.decode, bundle.config)
+        model: Any = bundle.config
+        decode = of_family(config.decode, model)
         self._tags: tuple[str, ...] = ()
         self._mass: Callable[..., jax.Array] | None = None
         self._search: Callable[[Any, jax.Array], Beams | Scores]
@@ -159,12 +160,13 @@ class Tagger:
             self._search = lambda params, source_BS: search(params, source_BS, None)
             return
         room = decode.max_length - (decode.forced_first >= 0)
-        size = bundle.config.vocab_size
-        self._tags, trie = closed.build(vocabulary, tokenizer.tags, vocab_size=size, max_length=room)
+        self._tags, trie = closed.build(
+            vocabulary, tokenizer.tags, vocab_size=model.vocab_size, max_length=room
+        )
         everywhere = replicated(mesh)
         if config.mode == "exact":
             forced = [decode.forced_first] if decode.forced_first >= 0 else []
-            forest = jax.device_put(exact.forest(trie, [bundle.config.start, *forced]), everywhere)
+            forest = jax.device_put(exact.forest(trie, [model.start, *forced]), everywhere)
             score = scorer(bundle, mesh)
             self._search = lambda params, source_BS: score(params, source_BS, forest)
         else:

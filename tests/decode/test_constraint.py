@@ -218,3 +218,27 @@ def test_the_legal_mass_is_what_the_legal_continuations_had_together():
                 expected += np.log(sum(probs_V[word] for word in moves))
                 (node, used), state = moves[token], follow(state, token)
             assert expected < -1 and found_BN[product, n] == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_edited_vocabulary_recompiles_nothing():
+    traced = []
+
+    @jax.jit
+    def rank(index):
+        traced.append(index)
+        constraint = constrain(index, jnp.zeros(1, jnp.int32), DecodeConfig(beams=1, n_best=1))
+        logits_BWA = jnp.arange(float(len(index.words_A)))[None, None]
+        return constraint.rank(logits_BWA, constraint.start, jnp.int32(0), 4)
+
+    first = rank(tables(build([(3,), (4, 5), (6, 7)])))
+    second = rank(tables(build([(3, 8), (4,), (6, 7), (9,)])))
+    assert len(traced) == 1
+    assert [set(found[1][0, 0, :count].tolist()) for found, count in ((first, 3), (second, 4))] == [
+        {3, 4, 6},
+        {3, 4, 6, 9},
+    ]
+
+
+def test_a_set_without_tags_is_refused():
+    with pytest.raises(ValueError, match="set 1 allows no tag"):
+        tables(build([(3,), (4,)]), np.array([[True, False], [False, False]]))
