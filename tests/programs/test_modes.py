@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from taggen_jax import closed, evaluate, experiment, main
+from taggen_jax import closed, evaluate, experiment, generate, main
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.config import from_dict
 from taggen_jax.data import tokenizer as tokenizers
@@ -19,8 +19,8 @@ def test_a_closed_vocabulary_gives_no_invalid_tag_and_no_duplicate(trained, tmp_
     """The model has learnt nothing yet: what it writes freely is no tag at all."""
     rates = {}
     for vocabulary in ("open", "closed"):
-        generate = dataclasses.replace(EXPERIMENT.generate, vocabulary=vocabulary)
-        changed = dataclasses.replace(EXPERIMENT, generate=generate)
+        settings = dataclasses.replace(EXPERIMENT.generate, vocabulary=vocabulary)
+        changed = dataclasses.replace(EXPERIMENT, generate=settings)
         metrics = evaluate.run(trained.workdir, trained.data, "train", tmp_path / vocabulary, changed)
         rates[vocabulary] = metrics["invalid_rate"] + metrics["duplicate_rate"] + metrics["empty_rate"]
     assert rates["closed"] == 0 < rates["open"]
@@ -45,6 +45,17 @@ def test_exact_scores_are_a_distribution_over_tags(trained, tmp_path):
         assert len(set(row["tags"])) == len(row["tags"]) == 32 and set(row["tags"]) <= tags
         assert row["scores"] == sorted(row["scores"], reverse=True)
         assert 0 < np.sum(row["scores"]) <= 1 + 1e-4
+
+
+def test_the_legal_mass_is_reported_where_asked(trained, tmp_path):
+    file = tmp_path / "two.jsonl"
+    file.write_text('{"id": "a", "title": "red kettle"}\n{"id": "b", "title": "tea"}\n')
+    asked = dataclasses.replace(
+        EXPERIMENT, generate=dataclasses.replace(EXPERIMENT.generate, report_mass=True)
+    )
+    generate.run(trained.workdir, [str(file)], tmp_path / "out", experiment=asked)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 and all(0 < row["legal_mass"] < 0.5 for row in rows), "six steps teach no tag"
 
 
 @pytest.fixture
