@@ -31,6 +31,7 @@ from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, load
 from taggen_jax.files import atomic_write
@@ -180,18 +181,24 @@ def predict(
     def reused() -> Iterator[Row]:
         while waiting and waiting[0].content in known:
             product = waiting.popleft()
-            yield _row(product, known[product.content]["tags"], known[product.content]["scores"])
+            yield _row(product, known[product.content])
 
     for _, found in tagger.tag(params, _batches(unknown(), experiment)):
         yield from reused()
-        tagged = finish(found)
-        yield _row(waiting.popleft(), tagged.tags, rounded(tagged.scores))
+        yield _row(waiting.popleft(), _answer(finish(found)))
     yield from reused()
 
 
-def _row(product: Encoded, tags: Sequence[str], scores: Sequence[float]) -> Row:
+def _answer(tagged: Tagged) -> Row:
+    mass = {} if tagged.legal_mass is None else {"legal_mass": round(tagged.legal_mass, 6)}
+    return {"tags": tagged.tags, "scores": rounded(tagged.scores), **mass}
+
+
+def _row(product: Encoded, answer: Mapping[str, Any]) -> Row:
+    """What is written of a product; `answer` may be an earlier row of one that reads the same."""
     cut = {"truncated": True} if product.truncated else {}
-    return {"id": product.id, "tags": tags, "scores": scores, **cut, "content": product.content}
+    answer = {key: answer[key] for key in ("tags", "scores", "legal_mass") if key in answer}
+    return {"id": product.id, **answer, **cut, "content": product.content}
 
 
 def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:

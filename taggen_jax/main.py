@@ -97,7 +97,10 @@ VERBS = {
 }
 
 FOLDERS = {"output", "data", "workdir", "from", "a", "b", "previous"}
-SHORT = {"--min-precision": "--config.generate.select.min_precision"}  # of verbs that start from a workdir
+SHORT = {  # of the verbs that start from a workdir
+    "--min-precision": "--config.generate.select.min_precision",
+    "--mode": "--config.generate.mode",
+}
 FILES = "; a name or a quoted glob, repeatable"
 # "FLAG", or "VERB FLAG" where a verb means something else by it
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
@@ -181,11 +184,10 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
-    module, function = (VERBS[name].program or f"{name}.run").split(".")
-    getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
     if VERBS[name].config == "workdir":
         rest = [_long(argument) for argument in rest]
-    importlib.import_module(f"taggen_jax.{name}").run(**_arguments(name, rest))
+    module, function = (VERBS[name].program or f"{name}.run").split(".")
+    getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
     return 0
 
 
@@ -284,6 +286,7 @@ def _help(name: str) -> str:
         rows.append(
             ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
         )
+        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

@@ -207,7 +207,8 @@ def _evaluations(
             f"{prepared.root}: the validation split is empty; raise split.validation or add rows to it"
         )
     products = min(experiment.train.eval_products, rows)
-    tagger = Tagger(training.bundle, prepared.tokenizer(experiment.tags.separator), mesh, experiment.generate)
+    tokenizer = prepared.tokenizer(experiment.tags.separator)
+    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, experiment.generate)
 
     def evaluate(params: Any) -> tuple[dict[str, float], list[Prediction]]:
         batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)
