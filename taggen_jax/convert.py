@@ -65,6 +65,9 @@ def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) 
     if experiment.model != config:
         lines = "; ".join(experiments.differences(config, experiment.model))
         raise UserError(f"config.model: {from_} holds another model ({lines}); leave its fields as they are")
+    files = [from_ / name for name in TOKENIZER_FILES if (from_ / name).exists()]
+    if not files:
+        raise UserError(f"{from_}: no tokenizer in it, expected tokenizer.json; save the model's there, too")
     tokenizer = tokenizers.load(from_, experiment.tags.separator)
     vocab_size = family.source_config(config).vocab_size
     if tokenizer.size > vocab_size:
@@ -72,9 +75,8 @@ def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) 
     with new_folder(workdir) as new:
         work = Workdir(new)
         work.tokenizer.mkdir()
-        for name in TOKENIZER_FILES:
-            if (from_ / name).exists():
-                shutil.copyfile(from_ / name, work.tokenizer / name)
+        for file in files:
+            shutil.copyfile(file, work.tokenizer / file.name)
         Vocabulary((), ()).save(work.vocabulary)
         experiments.save(experiment, work.config)
         checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)

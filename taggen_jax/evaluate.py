@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from taggen_jax.calibrated import finisher
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -15,7 +16,7 @@ from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
 from taggen_jax.predictions import NAME, to_line
 from taggen_jax.prepared import Prepared
-from taggen_jax.tagger import Tagger, open_workdir
+from taggen_jax.tagger import Tagger, best_step, open_workdir
 from taggen_jax.terminal import counted
 
 SAMPLES, LETTERS = 8, 160  # products that training shows after an evaluation, and how much of their text
@@ -38,7 +39,9 @@ def run(
     Raises:
       UserError: workdir or data are incomplete, or were not made for each other.
     """
-    experiment, tagger, params = open_workdir(workdir, experiment)
+    step = best_step(workdir, experiment)
+    experiment, tagger, params = open_workdir(workdir, experiment, step)
+    finish = finisher(workdir, experiment, step)
     prepared, output = Prepared(data), output or workdir
     if not len(prepared.source(split)):
         raise UserError(
@@ -48,8 +51,8 @@ def run(
     with atomic_write(output / NAME) as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
-        for row, tagged, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
-            scored = prediction(tagged, gold, row["text"])
+        for row, found, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
+            scored = prediction(finish(found), gold, row["text"])
             evaluation.add(scored)
             file.write(to_line(row["id"], scored))
     metrics = evaluation.result()

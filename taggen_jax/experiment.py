@@ -7,7 +7,7 @@ overridden on the command line, and is checked on the way back in.
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import ml_collections
 
@@ -34,15 +34,31 @@ from taggen_jax.training.step import TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """How products are tagged: how many in one batch, the search, and the choice among its candidates."""
+    """How products are tagged: how many in one batch, the search, and the choice among its candidates.
+
+    A "closed" vocabulary lets the search write distinct tags that some training product has, and nothing
+    else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
+    tags of a closed vocabulary by the probability that a list begins with them, which sums to 1.
+    `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
+    for one more pass over it and the whole head.
+    """
 
     batch_size: int = 64
+    vocabulary: Literal["closed", "open"] = "closed"
+    mode: Literal["beam", "exact"] = "beam"
+    report_mass: bool = False
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
     select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
+        if self.mode == "exact" and self.vocabulary == "open":
+            raise ValueError("mode='exact' needs vocabulary='closed': an open one has no end")
+        if self.report_mass and (self.mode, self.vocabulary) != ("beam", "closed"):
+            raise ValueError("report_mass is for mode='beam' and vocabulary='closed': else all mass is legal")
+        if self.vocabulary == "closed" and self.decode.no_repeat_ngram:
+            raise ValueError("decode.no_repeat_ngram is for vocabulary='open': a closed one repeats no tag")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

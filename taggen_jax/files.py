@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+        with no_space_named(path), open(handle, "w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,6 +52,17 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.replace(folder)  # also onto an empty folder
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def no_space_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Gives the error of a full disk, a quota or a limit on file sizes the name of the file: it has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
         raise
 
 

@@ -1,4 +1,12 @@
-"""taggen generate: catalog files in, one line of tags for every product out."""
+"""taggen generate: catalog files in, one line of tags for every product out; killed at any time, it goes on.
+
+The story of a job that several processes may share, each of them running this program:
+
+    fingerprint   what the output will depend on; a job that was begun with another one is refused
+    plan          one process reads the input through: rows, repeated ids, the cut into shards
+    shards        each process claims one after another, tags its products, commits it
+    merge         one process makes one file of all shards
+"""
 
 import collections
 import itertools
@@ -7,19 +15,36 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from taggen_jax import __version__
+from taggen_jax import config as configs
+from taggen_jax.batch.fingerprint import digest, digests
+from taggen_jax.batch.formats import WRITERS
+from taggen_jax.batch.job import PREDICTIONS, QUARANTINE, Job
+from taggen_jax.batch.plan import Plan, Reader, survey
+from taggen_jax.batch.reuse import content, earlier
+from taggen_jax.calibrated import Finish, finisher
 from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
-from taggen_jax.catalog.readers import expand, read
+from taggen_jax.catalog.readers import expand
 from taggen_jax.data.tokenizer import Tokenizer
-from taggen_jax.experiment import Experiment
+from taggen_jax.decode.inclusion import Tagged
+from taggen_jax.errors import UserError
+from taggen_jax.experiment import Experiment, load
 from taggen_jax.files import atomic_write
 from taggen_jax.models.family import source_config
 from taggen_jax.predictions import rounded
-from taggen_jax.tagger import open_workdir
-from taggen_jax.terminal import counted
+from taggen_jax.runs.workdir import trained
+from taggen_jax.signals import Stop
+from taggen_jax.tagger import Tagger, best_step, open_workdir
+from taggen_jax.terminal import Work
+
+SETTINGS = ("text", "catalog", "clean", "tags", "model", "compute", "generate")  # what rows depend on
+
+Row = dict[str, Any]
 
 
 class Encoded(NamedTuple):
@@ -29,41 +54,164 @@ class Encoded(NamedTuple):
     source: list[int]
     truncated: bool
 
+    @property
+    def content(self) -> str:
+        """A hash of all that its tags depend on."""
+        return content(self.source)
+
 
 def run(
     workdir: pathlib.Path,
     input: Sequence[str],
     output: pathlib.Path,
     strict: bool = False,
+    format: str = "jsonl",
+    shard_rows: int = 4096,
+    previous: pathlib.Path | None = None,
     experiment: Experiment | None = None,
 ) -> int:
-    """Writes `predictions.jsonl` and `quarantine.jsonl` into `output`; returns the number of products tagged.
+    """Writes predictions, quarantine.jsonl and manifest.json into `output`; returns the number of products.
 
-    A line holds "id"; "tags", best first; "scores", the inclusion probability of each; and "truncated": true
-    where the product's text was longer than the model reads. Products keep their input order.
+    A row of predictions holds "id"; "tags", best first; "scores", the inclusion probability of each;
+    "truncated": true where the product's text was longer than the model reads; and "content", a hash of
+    what it read. Products keep their input order. The same call in other processes, at the same time or
+    after this one was killed, shares the work.
+
+    Args:
+      workdir: a trained one.
+      input: catalog files or patterns.
+      output: folder of the job, on a file system that all its processes see; see `batch.job`.
+      strict: stop at the first bad row, before anything is generated.
+      format: "jsonl" or "parquet".
+      shard_rows: rows between two commits; what a killed process loses is at most so much work.
+      previous: output of an earlier job with the same model and settings; products that read as they did
+        then keep their tags, which gives the same rows as tagging them again.
+      experiment: the workdir's config with changes; None takes it as it is.
 
     Raises:
-      UserError: the workdir is incomplete, a file cannot be read, or, with `strict`, a row is bad.
+      UserError: the workdir is incomplete, a file cannot be read, `output` holds another job, or, with
+        `strict`, a row is bad.
+      SystemExit: 143, on SIGTERM; the shard at hand is given up.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            "generate: these processes form one jax.distributed job, and would tag everything each; "
+            "start them apart from each other: they share the work through the output folder"
+        )
     paths = expand(input)
-    experiment, tagger, params = open_workdir(workdir, experiment)
+    experiment = experiment or load(trained(workdir).config)
+    step = best_step(workdir, experiment)
+    marks = fingerprint(workdir, step, experiment)
+    marks |= {"input": digests(paths), "format": format, "shard_rows": shard_rows}
+    with Job(output, marks) as job:
+        plan = job.plan(lambda: survey(paths, experiment.catalog, shard_rows, strict=strict))
+        if job.missing(plan):
+            finish = finisher(workdir, experiment, step)
+            known = earlier(previous, job.fingerprint) if previous else {}
+            _work(job, plan, *open_workdir(workdir, experiment, step), finish, known)
+        manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
+    return _report(manifest["shards"], output)
+
+
+def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dict[str, Any]:
+    """What predictions depend on besides the input: the parts of the workdir by content, and the settings."""
+    parts = trained(workdir)
+    settings = configs.to_dict(experiment)
+    return {
+        "taggen": __version__,
+        "step": step,
+        "weights": digest(parts.checkpoints / str(step) / "state"),
+        "tokenizer": digest(parts.tokenizer),
+        "vocabulary": digest(parts.vocabulary),
+        "calibration": digest(parts.calibration) if parts.calibration.exists() else None,
+        "settings": {name: settings[name] for name in SETTINGS}
+        | {"stream": {"source_length": experiment.stream.source_length}},
+    }
+
+
+def _work(
+    job: Job,
+    plan: Plan,
+    experiment: Experiment,
+    tagger: Tagger,
+    params: Any,
+    finish: Finish,
+    known: Mapping[str, Row],
+) -> None:
+    """Commits shards until none is missing."""
+    reader = Reader(plan, experiment.catalog)
+
+    def done() -> int:
+        return sum(plan.products) - sum(plan.products[shard] for shard in job.missing(plan))
+
+    with Stop() as stop, Work("generate", "products", sum(plan.products), done()) as work:
+        for shard in job.claimed(plan, pause=stop.check):
+            before, counts = done(), collections.Counter(products=0, truncated=0)
+            with (
+                Quarantine(job.part(shard, QUARANTINE)) as quarantine,
+                atomic_write(job.part(shard, PREDICTIONS)) as file,
+            ):
+                products = encode(reader.products(shard, quarantine), experiment, tagger.tokenizer)
+                for row in predict(products, experiment, tagger, params, finish, known):
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    counts.update(products=1, truncated="truncated" in row)
+                    stop.check()
+                    work.show(before + counts["products"])
+            job.commit(shard, {**counts, "quarantined": dict(quarantine.counts)})
+            work.line(f"shard {shard + 1} of {plan.shards}")
+
+
+def predict(
+    products: Iterable[Encoded],
+    experiment: Experiment,
+    tagger: Tagger,
+    params: Any,
+    finish: Finish,
+    known: Mapping[str, Row],
+) -> Iterator[Row]:
+    """The row of each product, in order; what is known by its content is not tagged again."""
     waiting: collections.deque[Encoded] = collections.deque()
-    with (
-        Quarantine(output / "quarantine.jsonl") as quarantine,
-        atomic_write(output / "predictions.jsonl") as file,
-    ):
-        products = read(paths, experiment.catalog, strict=strict, quarantine=quarantine)
-        batches = _batches(encode(products, experiment, tagger.tokenizer), experiment, waiting)
-        count = 0
-        for _, tagged in counted(tagger.tag(params, batches), None, "generate", "products"):
+
+    def unknown() -> Iterator[Encoded]:
+        for product in products:
+            waiting.append(product)
+            if product.content not in known:
+                yield product
+
+    def reused() -> Iterator[Row]:
+        while waiting and waiting[0].content in known:
             product = waiting.popleft()
-            line: dict[str, Any] = {"id": product.id, "tags": tagged.tags, "scores": rounded(tagged.scores)}
-            if product.truncated:
-                line["truncated"] = True
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-    print(f"{count:,} products tagged, {sum(quarantine.counts.values()):,} rows quarantined: {output}")
-    return count
+            yield _row(product, known[product.content])
+
+    for _, found in tagger.tag(params, _batches(unknown(), experiment)):
+        yield from reused()
+        yield _row(waiting.popleft(), _answer(finish(found)))
+    yield from reused()
+
+
+def _answer(tagged: Tagged) -> Row:
+    mass = {} if tagged.legal_mass is None else {"legal_mass": round(tagged.legal_mass, 6)}
+    return {"tags": tagged.tags, "scores": rounded(tagged.scores), **mass}
+
+
+def _row(product: Encoded, answer: Mapping[str, Any]) -> Row:
+    """What is written of a product; `answer` may be an earlier row of one that reads the same."""
+    cut = {"truncated": True} if product.truncated else {}
+    answer = {key: answer[key] for key in ("tags", "scores", "legal_mass") if key in answer}
+    return {"id": product.id, **answer, **cut, "content": product.content}
+
+
+def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:
+    """Prints what became of the input's rows."""
+    counts = collections.Counter[str]()
+    for entry in shards:
+        counts.update(products=entry["products"], truncated=entry["truncated"])
+        counts.update(bad=sum(entry["quarantined"].values()))
+    print(
+        f"{counts['products']:,} products tagged, {counts['truncated']:,} of them cut to the model's length; "
+        f"{counts['bad']:,} rows quarantined: {output}"
+    )
+    return counts["products"]
 
 
 def encode(products: Iterable[Product], experiment: Experiment, tokenizer: Tokenizer) -> Iterator[Encoded]:
@@ -76,10 +224,8 @@ def encode(products: Iterable[Product], experiment: Experiment, tokenizer: Token
             yield Encoded(product.id, tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length))
 
 
-def _batches(
-    products: Iterable[Encoded], experiment: Experiment, waiting: collections.deque[Encoded]
-) -> Iterator[Mapping[str, np.ndarray]]:
-    """Batches of one shape, the last filled up with weight 0; the products in them queue up in `waiting`."""
+def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
+    """Batches of one shape, the last filled up with weight 0."""
     B, S = experiment.generate.batch_size, experiment.stream.source_length
     stream, row = iter(products), 0
     while chunk := list(itertools.islice(stream, B)):
@@ -87,7 +233,6 @@ def _batches(
         source_BS[len(chunk) :, 0] = experiment.model.eos  # a filling row reads an empty product
         for i, product in enumerate(chunk):
             source_BS[i, : len(product.source)] = product.source
-        waiting.extend(chunk)
         weight_B = (np.arange(B) < len(chunk)).astype(np.float32)
         yield {"source": source_BS, "row": np.arange(row, row + B, dtype=np.int32), "weight": weight_B}
         row += B

@@ -56,9 +56,15 @@ VERBS = {
         config="workdir",
     ),
     "generate": Verb(
-        "tag products from catalog files",
+        "tag products from catalog files, with any number of processes; run again, it goes on "
+        "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict",),
+        takes=("strict", "format", "shard_rows", "previous"),
+        config="workdir",
+    ),
+    "calibrate": Verb(
+        "learn on validation what the scores are worth",
+        needs=("workdir", "data"),
         config="workdir",
     ),
     "crossval": Verb(
@@ -90,8 +96,13 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from", "a", "b"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b", "previous"}
+SHORT = {  # of the verbs that start from a workdir
+    "--min-precision": "--config.generate.select.min_precision",
+    "--mode": "--config.generate.mode",
+}
 FILES = "; a name or a quoted glob, repeatable"
+# "FLAG", or "VERB FLAG" where a verb means something else by it
 FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "input": lambda to: flags.DEFINE_multi_string("input", [], f"catalog files{FILES}", flag_values=to),
     "train": lambda to: flags.DEFINE_multi_string(
@@ -105,7 +116,7 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
     "from": lambda to: flags.DEFINE_string("from", "", "Hugging Face folder to read", flag_values=to),
-    "format": lambda to: flags.DEFINE_enum(
+    "export format": lambda to: flags.DEFINE_enum(
         "format", "hf", ["hf", "ctranslate2", "orbax"], "what to write", flag_values=to
     ),
     "dtype": lambda to: flags.DEFINE_enum(
@@ -122,12 +133,27 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),
+    "generate format": lambda to: flags.DEFINE_enum(
+        "format", "jsonl", ["jsonl", "parquet"], "file of predictions", flag_values=to
+    ),
+    "shard_rows": lambda to: flags.DEFINE_integer(
+        "shard_rows", 4096, "rows between two commits", lower_bound=1, flag_values=to
+    ),
+    "previous": lambda to: flags.DEFINE_string(
+        "previous",
+        "",
+        "output of an earlier job: products that have not changed keep its tags",
+        flag_values=to,
+    ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted."""
+    """Runs `taggen` and exits: 0 done, 2 a user's mistake (one line on standard error), 130 interrupted.
+
+    On SIGTERM a program that can go on later exits with 143.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _run(arguments)
@@ -158,9 +184,16 @@ def _run(arguments: list[str]) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(name))
         return 0
+    if VERBS[name].config == "workdir":
+        rest = [_long(argument) for argument in rest]
     module, function = (VERBS[name].program or f"{name}.run").split(".")
     getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
     return 0
+
+
+def _long(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    return SHORT.get(flag, flag) + equals + value
 
 
 def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
@@ -191,7 +224,7 @@ def _arguments(name: str, rest: list[str]) -> dict[str, Any]:
 def _flags(name: str, rest: list[str]) -> flags.FlagValues:
     verb, values = VERBS[name], flags.FlagValues()
     for flag in (*verb.needs, *verb.takes):
-        FLAGS[flag](values)
+        _define(name, flag, values)
     if verb.config == "file":
         path = _given("config", rest)
         if not path:
@@ -228,6 +261,11 @@ def _given(flag: str, rest: Sequence[str]) -> str:
     return ""
 
 
+def _define(verb: str, flag: str, values: flags.FlagValues) -> None:
+    """Defines a flag: the verb's own meaning of it, where there is one, or the one that all share."""
+    (FLAGS.get(f"{verb} {flag}") or FLAGS[flag])(values)
+
+
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
@@ -238,12 +276,17 @@ def _overview() -> str:
 def _help(name: str) -> str:
     verb, values = VERBS[name], flags.FlagValues()
     for flag in (*verb.needs, *verb.takes):
-        FLAGS[flag](values)
+        _define(name, flag, values)
     rows = [
         (f"--{flag}", values[flag].help + (" (required)" if flag in verb.needs else "")) for flag in values
     ]
     if verb.config == "file":
         rows.insert(0, ("--config", "Python file with get_config(), as in configs/ (required)"))
+    if verb.config == "workdir":
+        rows.append(
+            ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
+        )
+        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

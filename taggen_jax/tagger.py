@@ -1,49 +1,68 @@
 """A trained model with all that it takes to tag products: arrays of ids in, tags with scores out."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from taggen_jax import closed
 from taggen_jax import experiment as experiments
+from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.decode import exact
 from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
-from taggen_jax.decode.inclusion import SelectConfig, Tagged, select
+from taggen_jax.decode.constraint import Tables, constrain, tables
+from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
+from taggen_jax.decode.mass import legal_log_mass
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
-from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
+from taggen_jax.models.layers import causal_mask
+from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
 from taggen_jax.training.step import within
 
-Generate = Callable[[Any, jax.Array], Beams]
+Generate = Callable[[Any, jax.Array, Tables | None], Beams]
 
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
-    """The compiled (params, source_BS) -> Beams: encode once, then search."""
+    """The compiled (params, source_BS, tables) -> Beams: encode once, then search.
+
+    With the tables of a vocabulary the search writes distinct tags of it only; with None, anything.
+    """
 
     @functools.partial(jax.jit, compiler_options=_compiler_options())
-    def generate(params: Any, source_BS: jax.Array) -> Beams:
+    def generate(params: Any, source_BS: jax.Array, vocabulary: Tables | None) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
+        words_A = vocabulary.words_A if vocabulary else None
 
         def step(token_BW: jax.Array, cache: Any, t: jax.Array, ancestry: jax.Array) -> tuple[jax.Array, Any]:
             hidden_BWD, cache = model.step(token_BW, cache, cross, t, ancestry)
-            return model.unembed(hidden_BWD), cache
+            return model.unembed(hidden_BWD, words_A), cache
 
-        cfg = model.cfg
         batch = source_BS.shape[0]
-        return beam_search(step, cache, batch=batch, bos=cfg.start, eos=cfg.eos, pad=cfg.pad, config=config)
+        return beam_search(
+            step,
+            cache,
+            batch=batch,
+            bos=model.cfg.start,
+            eos=model.cfg.eos,
+            pad=model.cfg.pad,
+            config=config,
+            constraint=constrain(vocabulary, jnp.zeros(batch, jnp.int32), config) if vocabulary else None,
+        )
 
     return within(generate, mesh)
 
@@ -58,6 +77,68 @@ def _compiler_options() -> dict[str, Any]:
     return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
+def masses(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Callable[..., jax.Array]:
+    """The compiled (params, source_BS, beams) -> the legal mass of the best hypothesis [B], in 0..1."""
+
+    @jax.jit
+    def mass(params: Any, source_BS: jax.Array, beams: Beams) -> jax.Array:
+        model = bundle.bind(params)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
+        memory_BSD = model.encode(source_BS, segments_BS)
+
+        def decode(inputs_BT: jax.Array) -> jax.Array:
+            B, T = inputs_BT.shape
+            sees_BTS = jnp.broadcast_to((segments_BS > 0)[:, None], (B, T, segments_BS.shape[1]))
+            positions_1T = jnp.arange(T)[None]
+            hidden_BTD = model.decode(inputs_BT, positions_1T, causal_mask(T)[None], memory_BSD, sees_BTS)
+            return model.unembed(hidden_BTD)
+
+        best = jax.tree.map(lambda x: x[:, :1], beams)
+        forced = int(config.forced_first >= 0)
+        return jnp.exp(legal_log_mass(decode, best, model.cfg.start, forced)[:, 0])
+
+    return within(mass, mesh)
+
+
+KEPT = 32  # tags of an exact ranking that leave the device
+AT_ONCE = 4  # products whose tries are read together: more of them fall out of the CPU's caches
+
+
+class Scores(NamedTuple):
+    """The tags of each product, best first, as places in the vocabulary."""
+
+    tags_BK: jax.Array
+    logprobs_BK: jax.Array
+
+
+def scorer(bundle: Bundle, mesh: Mesh) -> Callable[[Any, jax.Array, exact.Forest], Scores]:
+    """The compiled (params, source_BS, forest) -> Scores: encode once, then read the whole vocabulary."""
+
+    @jax.jit
+    def score(params: Any, source_BS: jax.Array, forest: exact.Forest) -> Scores:
+        model = bundle.bind(params)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
+
+        def product(memory_and_segments: tuple[jax.Array, jax.Array]) -> jax.Array:
+            memory_SD, segments_S = memory_and_segments
+
+            def decode(inputs_X: jax.Array, positions_X: jax.Array, mask_XX: jax.Array) -> jax.Array:
+                sees_XS = jnp.broadcast_to(segments_S > 0, (len(inputs_X), len(segments_S)))
+                hidden_BXD = model.decode(
+                    inputs_X[None], positions_X[None], mask_XX[None], memory_SD[None], sees_XS[None]
+                )
+                return hidden_BXD[0]
+
+            return exact.log_probabilities(decode, model.unembed, forest)
+
+        memory_BSD = model.encode(source_BS, segments_BS)
+        logprob_BL = jax.lax.map(product, (memory_BSD, segments_BS), batch_size=AT_ONCE)
+        logprob_BK, tag_BK = jax.lax.top_k(logprob_BL, min(KEPT, logprob_BL.shape[1]))
+        return Scores(tag_BK, logprob_BK)
+
+    return within(score, mesh)
+
+
 class Tagger:
     """Tags batches of products.
 
@@ -66,11 +147,44 @@ class Tagger:
     """
 
     def __init__(
-        self, bundle: Bundle, tokenizer: Tokenizer, mesh: Mesh, config: experiments.GenerateConfig
+        self,
+        bundle: Bundle,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        mesh: Mesh,
+        config: experiments.GenerateConfig,
     ) -> None:
+        """Compiles the vocabulary into tables where the config closes it.
+
+        Raises:
+          UserError: the vocabulary cannot be closed, see `closed.build`.
+        """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
-        self._generate = generator(bundle, config.decode, mesh)
+        model: Any = bundle.config
+        decode = of_family(config.decode, model)
+        self._tags: tuple[str, ...] = ()
+        self._mass: Callable[..., jax.Array] | None = None
+        self._search: Callable[[Any, jax.Array], Beams | Scores]
+        if config.vocabulary == "open":
+            search = generator(bundle, decode, mesh)
+            self._search = lambda params, source_BS: search(params, source_BS, None)
+            return
+        room = decode.max_length - (decode.forced_first >= 0)
+        self._tags, trie = closed.build(
+            vocabulary, tokenizer.tags, vocab_size=model.vocab_size, max_length=room
+        )
+        everywhere = replicated(mesh)
+        if config.mode == "exact":
+            forced = [decode.forced_first] if decode.forced_first >= 0 else []
+            forest = jax.device_put(exact.forest(trie, [model.start, *forced]), everywhere)
+            score = scorer(bundle, mesh)
+            self._search = lambda params, source_BS: score(params, source_BS, forest)
+        else:
+            table = jax.device_put(tables(trie), everywhere)
+            search = generator(bundle, decode, mesh)
+            self._search = lambda params, source_BS: search(params, source_BS, table)
+            self._mass = masses(bundle, decode, mesh) if config.report_mass else None
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -81,23 +195,44 @@ class Tagger:
           params: the model's parameters.
           batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`.
         """
-        before: tuple[Mapping[str, np.ndarray], Beams] | None = None
+        before: tuple[Mapping[str, np.ndarray], Beams | Scores, jax.Array | None] | None = None
         for batch in batches:
             source_BS = put_batch({"source": batch["source"]}, self._mesh)["source"]
-            beams = self._generate(params, source_BS)
+            found = self._search(params, source_BS)
             if before:
                 yield from self._answers(*before)
-            before = batch, beams
+            before = batch, found, self._mass(params, source_BS, found) if self._mass else None
         if before:
             yield from self._answers(*before)
 
-    def _answers(self, batch: Mapping[str, np.ndarray], beams: Beams) -> Iterator[tuple[int, Tagged]]:
-        tokens_BNT, logprobs_BN = jax.device_get((beams.tokens_BNT, beams.logprobs_BN))
-        for tokens_NT, logprobs_N, row, weight in zip(
-            tokens_BNT, logprobs_BN, batch["row"], batch["weight"], strict=True
-        ):
-            if weight:
-                yield int(row), answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
+    def _answers(
+        self, batch: Mapping[str, np.ndarray], found: Beams | Scores, mass_B: jax.Array | None
+    ) -> Iterator[tuple[int, Tagged]]:
+        columns = (found.tokens_BNT, found.logprobs_BN) if isinstance(found, Beams) else found
+        read = self._of_beams if isinstance(found, Beams) else self._of_scores
+        (first, second), masses = jax.device_get((tuple(columns), mass_B))
+        for i in np.flatnonzero(batch["weight"]):
+            tagged = read(first[i], second[i])
+            mass = None if masses is None else float(masses[i])
+            yield int(batch["row"][i]), dataclasses.replace(tagged, legal_mass=mass)
+
+    def _of_beams(self, tokens_NT: np.ndarray, logprobs_N: np.ndarray) -> Tagged:
+        return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
+
+    def _of_scores(self, tags_K: np.ndarray, logprobs_K: np.ndarray) -> Tagged:
+        """A score is the probability that the tag comes first."""
+        pairs = zip(tags_K.tolist(), np.exp(logprobs_K).tolist(), strict=True)
+        return answered([(self._tags[tag], score) for tag, score in pairs if score > 0], self._select)
+
+
+def of_family(config: DecodeConfig, model: Any) -> DecodeConfig:
+    """The search with the tokens that the family's outputs always begin and end with, if it has such."""
+    forced = {
+        name: getattr(model, name)
+        for name in ("forced_first", "forced_last")
+        if getattr(config, name) < 0 and hasattr(model, name)
+    }
+    return dataclasses.replace(config, **forced)
 
 
 def answer(
@@ -112,12 +247,33 @@ def answer(
     return select(hypotheses, config)
 
 
-def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tuple[Experiment, Tagger, Any]:
+def best_step(root: pathlib.Path, experiment: Experiment | None = None) -> int:
+    """The step of the checkpoint that a trained workdir generates with.
+
+    Raises:
+      UserError: the workdir lacks something.
+    """
+    workdir = trained(root)
+    config = (experiment or experiments.load(workdir.config)).checkpoints
+    checkpoints = Checkpoints(workdir.checkpoints, config, writing=False)
+    step = checkpoints.best_step()
+    checkpoints.close()
+    if step is None:
+        raise UserError(
+            f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again"
+        )
+    return step
+
+
+def open_workdir(
+    root: pathlib.Path, experiment: Experiment | None = None, step: int | None = None
+) -> tuple[Experiment, Tagger, Any]:
     """The experiment, a tagger and the parameters of a trained workdir.
 
     Args:
       root: the workdir.
       experiment: its config with changes (of how to generate, say); None takes it as it is.
+      step: of the checkpoint; None takes the best one.
 
     Raises:
       UserError: the workdir lacks something.
@@ -128,15 +284,15 @@ def open_workdir(root: pathlib.Path, experiment: Experiment | None = None) -> tu
     bundle = family.build(experiment.model, experiment.compute)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
+    dtype = jnp.dtype(
+        experiment.compute.dtype
+    )  # what they are cast to when used: half the memory in bfloat16
     like = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), bundle.shapes, shardings
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, dtype, sharding=s), bundle.shapes, shardings
     )
+    step = best_step(root, experiment) if step is None else step
     checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)
-    step = checkpoints.best_step()
-    if step is None:
-        raise UserError(
-            f"{root}: no whole checkpoint in this workdir; run `taggen train --workdir={root}` again"
-        )
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
-    return experiment, Tagger(bundle, tokenizer, mesh, experiment.generate), params
+    vocabulary = Vocabulary.load(workdir.vocabulary)
+    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, experiment.generate), params

@@ -17,15 +17,17 @@ from taggen_jax.experiment import Experiment
 from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
-from taggen_jax.models.family import Params
-from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch
+from taggen_jax.models.family import Bundle, Params
+from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
+from taggen_jax.runs.summary import Clock, write_summary
 from taggen_jax.runs.workdir import Workdir
+from taggen_jax.signals import Stop
 from taggen_jax.tagger import Tagger
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
-from taggen_jax.training.step import Training, jit_step, within
+from taggen_jax.training.step import TrainConfig, Training, jit_step, within
 from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
@@ -47,16 +49,16 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     _adopt(experiment, prepared, work)
     bundle = family.build(experiment.model, experiment.compute)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
-    # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
-    training = training_at(bundle, cfg, max(0, (checkpoints.latest_step() or 0) - 1))
-    state, first, window = _begin(training, mesh, checkpoints)
-    train_step = jit_step(training, state_shardings(training, mesh), mesh)
+    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
+    clock = Clock.resume(meta.get("clock", {}))
+    train_step = jit_step(training, state_shardings(training, mesh), mesh)
     batches = prepared.train_batches(experiment, start=first)
     evaluations = _evaluations(experiment, prepared, training, mesh)
-    with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log:
+    window = meta.get("window", {})
+    with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
         log.say(report(training, first))
         for step in range(first + 1, cfg.steps + 1):
             if thaws(cfg, step - 1):
@@ -70,9 +72,17 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
                 metrics, samples = evaluations(state["params"])
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
                 log.show(step, "validation/products", describe(samples))
-            if metrics or due(step, cfg.save_every, cfg.steps):
-                checkpoints.save(step, state, {"batch": step}, {"window": log.window()}, metrics)
+            if metrics or due(step, cfg.save_every, cfg.steps) or stop.asked:
+                meta = {"window": log.window(), "clock": clock.saved()}
+                checkpoints.save(step, state, {"batch": step}, meta, metrics)
+            if stop.asked and step < cfg.steps:
+                checkpoints.close()
+                log.say(
+                    f"stopped by SIGTERM after step {step}, which is saved; run the same command to go on"
+                )
+                stop.check()
     checkpoints.close()
+    write_summary(work, state, clock)
 
 
 def due(step: int, every: int, last: int) -> bool:
@@ -147,34 +157,43 @@ def _check_ids(model: family.ModelConfig, tokenizer: Tokenizer, root: pathlib.Pa
             )
 
 
-def _begin(training: Training, mesh: Mesh, checkpoints: Checkpoints) -> tuple[Any, int, dict[str, float]]:
-    """The state to start from, the steps it has behind it, and the log's open sums."""
-    first = checkpoints.latest_step()
-    if first is None and training.config.pretrained:
-        return adopt_params(training, mesh, pretrained(training)), 0, {}
-    if first is None:
-        return create_state(training, mesh), 0, {}
-    state, position, meta = checkpoints.restore(first, restorable(training, mesh))
-    return state, position["batch"], meta["window"]
+def _begin(
+    bundle: Bundle, cfg: TrainConfig, mesh: Mesh, checkpoints: Checkpoints, work: Workdir
+) -> tuple[Training, Any, int, dict[str, Any]]:
+    """What trains, the state to start from, the steps behind it; what log and clock left."""
+
+    def at(step: int) -> Training:
+        # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
+        return training_at(bundle, cfg, max(0, step - 1))
+
+    saved = checkpoints.restore_newest(lambda step: restorable(at(step), mesh), work.damaged)
+    if saved:
+        step, state, _, meta = saved
+        return at(step), state, step, meta
+    training = at(0)
+    if cfg.pretrained:
+        return training, adopt_params(training, mesh, pretrained(training, mesh)), 0, {}
+    return training, create_state(training, mesh), 0, {}
 
 
-def pretrained(training: Training) -> Params:
-    """The weights of the Hugging Face folder that the run starts from.
+def pretrained(training: Training, mesh: Mesh) -> Params:
+    """The weights of the Hugging Face folder that the run starts from, every device's part in its place.
 
     Those of a bare encoder make the model's encoder; the rest of it is random.
     """
-    folder, wanted = training.config.pretrained, training.bundle.config
-    config, params = hf.load(folder)
-    part: Any = wanted
-    if isinstance(config, family.EncoderConfig):
-        part = family.source_config(wanted)
+    folder, bundle = training.config.pretrained, training.bundle
+    config, leaves = hf.open_folder(folder)
+    alone = isinstance(config, family.EncoderConfig)
+    wanted = family.source_config(bundle.config) if alone else bundle.config
     # Dropout is how to train, not what the weights mean.
-    lines = [x for x in experiments.differences(part, config) if not x.split(":")[0].endswith("dropout")]
+    lines = [x for x in experiments.differences(wanted, config) if not x.split(":")[0].endswith("dropout")]
     if lines:
         raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
-    if part is wanted:
-        return params
-    return {**jax.jit(training.bundle.init)(jax.random.key(training.config.seed)), "encoder": params}
+    shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
+    if not alone:
+        return hf.place(leaves, shardings)
+    drawn = jax.jit(bundle.init, out_shardings=shardings)(jax.random.key(training.config.seed))
+    return {**drawn, "encoder": hf.place(leaves, shardings["encoder"])}
 
 
 def _evaluations(
@@ -188,7 +207,8 @@ def _evaluations(
             f"{prepared.root}: the validation split is empty; raise split.validation or add rows to it"
         )
     products = min(experiment.train.eval_products, rows)
-    tagger = Tagger(training.bundle, prepared.tokenizer(experiment.tags.separator), mesh, experiment.generate)
+    tokenizer = prepared.tokenizer(experiment.tags.separator)
+    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, experiment.generate)
 
     def evaluate(params: Any) -> tuple[dict[str, float], list[Prediction]]:
         batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)

@@ -10,9 +10,9 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "taggen_jax"
 
 FLOORS = (  # from the ground to the top; rooms of one floor may import each other, though not in circles
-    ("errors", "files", "config"),
+    ("errors", "files", "config", "signals"),
     ("catalog", "metrics"),
-    ("data",),
+    ("data", "batch"),
     ("decode",),
     ("models",),
     ("parallel",),
@@ -20,8 +20,11 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs", "reports"),
     ("experiment", "terminal"),
-    ("tagger", "prepared", "predictions"),
-    ("prepare", "train", "evaluate", "generate", "convert", "demo", "crossval", "compare", "report"),
+    ("tagger", "closed", "prepared", "predictions", "calibrated"),
+    (
+        *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
+        *("crossval", "compare", "report"),
+    ),
     ("main",),
     ("__main__",),
 )

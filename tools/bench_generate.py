@@ -62,7 +62,7 @@ def measure(args: argparse.Namespace, size: str, batch: int, beams: int) -> dict
 
     def once() -> float:
         begin = time.perf_counter()
-        found = jax.block_until_ready(generate(params, source_BS))
+        found = jax.block_until_ready(generate(params, source_BS, None))
         assert (np.asarray(found.lengths_BN) == args.target).all(), "every output is as long as was asked for"
         return time.perf_counter() - begin
 

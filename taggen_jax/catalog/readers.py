@@ -90,18 +90,63 @@ def read(
     Raises:
       UserError: a file cannot be read or lacks the column of a required field; with `strict` any bad row.
     """
-    seen: set[bytes] = set()
+    seen = Seen()
+    for path, row in rows(paths, config):
+        try:
+            product = product_of(row, config)
+            if seen.before(product):
+                raise duplicate(product)
+        except BadRow as bad:
+            if strict:
+                raise refusal(path, row, bad) from None
+            put_aside(path, row, bad, quarantine)
+        else:
+            yield product
+
+
+def rows(
+    paths: Sequence[str | os.PathLike[str]], config: CatalogConfig
+) -> Iterator[tuple[str | os.PathLike[str], Row]]:
+    """(file, row) of every row of some files, in order, not yet looked at."""
     for path in paths:
         for row in _rows(path, config):
-            try:
-                product = _product(row, config)
-                _refuse_duplicate(product, seen)
-            except BadRow as bad:
-                if strict:
-                    raise UserError(f"{path}:{row.line}: {bad}; mend it, or read without strict") from None
-                quarantine.add(path, row.line, str(bad), row.raw or _written(row))
-            else:
-                yield product
+            yield path, row
+
+
+def product_of(row: Row, config: CatalogConfig) -> Product:
+    """The product that a row holds. Raises BadRow where it holds none."""
+    if isinstance(row.values, BadRow):
+        raise row.values
+    values = {field: row.values.get(column) for field, column in config.columns.items()}
+    return to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+
+
+def duplicate(product: Product) -> BadRow:
+    """What is wrong with a product whose id was there before."""
+    return BadRow(f"duplicate_id: id {reprlib.repr(product.id)} stands on an earlier row")
+
+
+def put_aside(path: str | os.PathLike[str], row: Row, bad: BadRow, quarantine: Quarantine) -> None:
+    quarantine.add(path, row.line, str(bad), row.raw or _written(row))
+
+
+def refusal(path: str | os.PathLike[str], row: Row, bad: BadRow) -> UserError:
+    """The error that a bad row is to somebody who is strict."""
+    return UserError(f"{path}:{row.line}: {bad}; mend it, or read without strict")
+
+
+class Seen:
+    """The ids that went by, 16 bytes of hash each."""
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+
+    def before(self, product: Product) -> bool:
+        """Whether the product's id has been asked for before."""
+        digest = hashlib.blake2b(product.id.encode(), digest_size=16).digest()
+        known = digest in self._digests
+        self._digests.add(digest)
+        return known
 
 
 def _rows(path: str | os.PathLike[str], config: CatalogConfig) -> Iterator[Row]:
@@ -130,20 +175,6 @@ def _kind(path: str | os.PathLike[str]) -> str:
         if name.endswith(f".{kind}") or (name.endswith(f".{kind}.gz") and kind != "parquet"):
             return kind
     raise UserError(f"{path}: cannot tell what the file holds, expected a name ending in {_KINDS}; rename it")
-
-
-def _product(row: Row, config: CatalogConfig) -> Product:
-    if isinstance(row.values, BadRow):
-        raise row.values
-    values = {field: row.values.get(column) for field, column in config.columns.items()}
-    return to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
-
-
-def _refuse_duplicate(product: Product, seen: set[bytes]) -> None:
-    digest = hashlib.blake2b(product.id.encode(), digest_size=16).digest()
-    if digest in seen:
-        raise BadRow(f"duplicate_id: id {reprlib.repr(product.id)} stands on an earlier row")
-    seen.add(digest)
 
 
 def _written(row: Row) -> bytes:

@@ -17,11 +17,12 @@ Three rules make the search equal to Hugging Face's, and only together:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from taggen_jax.decode import rules
 from taggen_jax.decode.topk import top_k
 
 Cache = TypeVar("Cache")  # the model's own business
@@ -36,7 +37,8 @@ class DecodeConfig:
     `early_stopping` is Hugging Face's. "true" stops a product at `beams` finished hypotheses. "false" stops
     when the best live beam, scored at the current length, is no better than the worst finished hypothesis: a
     sound bound for `length_penalty <= 0`, a heuristic above. "never" uses a bound that is sound for every
-    penalty.
+    penalty. Forced tokens are certain (log-probability 0) and forbidden ones impossible; the others keep
+    their probabilities, as in Hugging Face's logits processors.
     """
 
     beams: int = 4
@@ -45,6 +47,9 @@ class DecodeConfig:
     min_length: int = 0  # new tokens, the end of sequence included; their `min_length`
     max_length: int = 32  # new tokens, the end of sequence included; their `max_new_tokens`
     early_stopping: Literal["true", "false", "never"] = "false"
+    no_repeat_ngram: int = 0  # no n tokens in a row come twice, the bos counted; their `no_repeat_ngram_size`
+    forced_first: int = -1  # the id of the first new token; their `forced_bos_token_id`; -1 forces none
+    forced_last: int = -1  # the id of the token at the maximum length; their `forced_eos_token_id`
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.max_length < 1:
@@ -53,6 +58,28 @@ class DecodeConfig:
             raise ValueError(f"n_best={self.n_best} must be in 1..beams={self.beams}")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(f"min_length={self.min_length} must be in 0..max_length={self.max_length}")
+        if self.no_repeat_ngram < 0 or self.forced_first < -1 or self.forced_last < -1:
+            raise ValueError(
+                f"no_repeat_ngram={self.no_repeat_ngram} must be 0 or more; forced_first={self.forced_first}"
+                f" and forced_last={self.forced_last} must be token ids, or -1"
+            )
+
+
+class Constraint(NamedTuple):
+    """Which continuations a search may take.
+
+    The search carries `start`, lets it follow the beams, and knows nothing of what is in it.
+
+    Attributes:
+      start: a tree of small arrays [B, W, ..]: where each beam stands.
+      rank: (logits of the step, state, t, K) -> (logprob_BWK, token_BWK, move_BWK): each beam's K best legal
+        continuations, best first, NEVER where it has fewer; a move is what `advance` makes of the token.
+      advance: (state, move_BW) -> state.
+    """
+
+    start: Any
+    rank: Callable[[Any, Any, jax.Array, int], tuple[jax.Array, jax.Array, Any]]
+    advance: Callable[[Any, Any], Any]
 
 
 class Beams(NamedTuple):
@@ -73,6 +100,16 @@ class _Paths(NamedTuple):
     logprobs_BWT: jax.Array
 
 
+class _Candidates(NamedTuple):
+    """The C best continuations of each product, best first."""
+
+    beam_BC: jax.Array
+    token_BC: jax.Array
+    logprob_BC: jax.Array  # of the token
+    sum_BC: jax.Array
+    move_BC: Any  # the constraint's; None without one
+
+
 class _State(NamedTuple):
     t: jax.Array  # int32: how many tokens the live paths have
     token_BW: jax.Array  # the last token of the live paths
@@ -82,10 +119,19 @@ class _State(NamedTuple):
     done_BW: jax.Array  # normalised scores, descending; NEVER where there is none yet
     done: _Paths
     open_B: jax.Array  # bool: may this product's finished hypotheses still change?
+    legal: Any  # the constraint's state; None without one
 
 
 def beam_search(
-    step: Step[Cache], cache: Cache, *, batch: int, bos: int, eos: int, pad: int, config: DecodeConfig
+    step: Step[Cache],
+    cache: Cache,
+    *,
+    batch: int,
+    bos: int,
+    eos: int,
+    pad: int,
+    config: DecodeConfig,
+    constraint: Constraint | None = None,
 ) -> Beams:
     """Searches the best outputs of `batch` products. Call it inside `jax.jit`.
 
@@ -100,6 +146,8 @@ def beam_search(
       eos: the token that ends an output; not sought before `config.min_length`.
       pad: fills `tokens_BNT` after the end.
       config: static.
+      constraint: what may be written; `step` then returns whatever logits its `rank` wants to see. It sees to
+        `config.min_length` itself, and `config.no_repeat_ngram` is not asked for.
 
     Method: transformers 5.23, `GenerationMixin._beam_search`, with one end-of-sequence token.
     """
@@ -111,23 +159,39 @@ def beam_search(
     def advance(carry: tuple[_State, Cache]) -> tuple[_State, Cache]:
         state, cache = carry
         logits_BWV, cache = step(state.token_BW, cache, state.t, state.ancestry_BWT)
-        beam_BC, token_BC, logprob_BC, sum_BC = _candidates(logits_BWV, state, eos, config)
+        beam_BC, token_BC, logprob_BC, sum_BC, move_BC = _candidates(logits_BWV, state, rank, config)
         paths = _extend(_pick(state.live, beam_BC), token_BC, logprob_BC, state.t)
         done_BW, done = _finish(state, sum_BC, token_BC, paths, eos, config)
         live_BW, rank_BW = jax.lax.top_k(jnp.where(token_BC == eos, NEVER, sum_BC), config.beams)
+        parent_BW = _take(beam_BC, rank_BW)
         state = _State(
             t=state.t + 1,
             token_BW=_take(token_BC, rank_BW),
-            ancestry_BWT=_inherit(state.ancestry_BWT, _take(beam_BC, rank_BW), state.t),
+            ancestry_BWT=_inherit(state.ancestry_BWT, parent_BW, state.t),
             live_BW=live_BW,
             live=_pick(paths, rank_BW),
             done_BW=done_BW,
             done=done,
             open_B=state.open_B & _may_improve(live_BW[:, 0], done_BW, state.t + 1, config),
+            legal=follow(state.legal, parent_BW, _pick(move_BC, rank_BW), state.t),
         )
         return state, cache
 
-    start = _start(batch, bos, pad, config)
+    def rank(logits_BWV: jax.Array, state: _State, size: int) -> tuple[jax.Array, jax.Array, Any]:
+        if constraint:
+            return constraint.rank(logits_BWV, state.legal, state.t, size)
+        return *_rank(logits_BWV, state, size, bos, eos, config), None
+
+    def follow(legal: Any, parent_BW: jax.Array, move_BW: Any, t: jax.Array) -> Any:
+        if not constraint:
+            return None
+        inherited = _pick(legal, parent_BW)
+        moved = constraint.advance(inherited, move_BW)
+        if config.forced_first < 0:
+            return moved
+        return jax.tree.map(lambda old, new: jnp.where(t == 0, old, new), inherited, moved)
+
+    start = _start(batch, bos, pad, config)._replace(legal=constraint.start if constraint else None)
     state, _ = jax.lax.while_loop(unfinished, advance, (start, cache))
     return _best(state, eos, config.n_best)
 
@@ -146,30 +210,46 @@ def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
         done_BW=none_BW,
         done=empty,
         open_B=jnp.ones(batch, bool),
+        legal=None,
     )
 
 
 def _candidates(
-    logits_BWV: jax.Array, state: _State, eos: int, config: DecodeConfig
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The 2W best continuations, best first: beam, token, log-probability of the token, sum; each [B, C].
+    logits_BWV: jax.Array,
+    state: _State,
+    rank: Callable[[jax.Array, _State, int], tuple[jax.Array, jax.Array, Any]],
+    config: DecodeConfig,
+) -> _Candidates:
+    """The 2W best continuations of each product, which are among the 2W best of each of its beams."""
+    size = 2 * config.beams
+    logprob_BWK, token_BWK, move_BWK = rank(logits_BWV, state, size)
+    for token, t in ((config.forced_first, 0), (config.forced_last, config.max_length - 1)):
+        if token >= 0:
+            logprob_BWK, token_BWK = rules.force(token, state.t == t, logprob_BWK, token_BWK)
+    sum_BWK = state.live_BW[:, :, None] + logprob_BWK
+    batch, _, each = sum_BWK.shape
+    sum_BC, place_BC = jax.lax.top_k(sum_BWK.reshape(batch, -1), size)
+    token_BC, logprob_BC, move_BC = jax.tree.map(
+        lambda x_BWK: _take(x_BWK.reshape(batch, -1), place_BC), (token_BWK, logprob_BWK, move_BWK)
+    )
+    return _Candidates(place_BC // each, token_BC, logprob_BC, sum_BC, move_BC)
 
-    A product's best 2W are among the best 2W of each of its beams: V is ranked once a beam, on bare logits.
-    """
+
+def _rank(
+    logits_BWV: jax.Array, state: _State, size: int, bos: int, eos: int, config: DecodeConfig
+) -> tuple[jax.Array, jax.Array]:
+    """Each beam's best continuations without a constraint: V is ranked once a beam, on bare logits."""
     logits_BWV = logits_BWV.astype(jnp.float32)
     total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
     is_eos_V = jnp.arange(logits_BWV.shape[-1]) == eos
     too_early_V = is_eos_V & (state.t + 1 < config.min_length)
     logits_BWV = jnp.where(too_early_V[None, None], NEVER, logits_BWV)  # forbidden, not renormalised
-    size = 2 * config.beams
+    if config.no_repeat_ngram:
+        logits_BWV = rules.forbid_repeats(
+            logits_BWV, state.live.tokens_BWT, state.t, bos, config.no_repeat_ngram
+        )
     best_BWK, token_BWK = top_k(logits_BWV, min(size, logits_BWV.shape[-1]))
-    logprob_BWK = best_BWK - total_BW[:, :, None]
-    sum_BWK = state.live_BW[:, :, None] + logprob_BWK
-    batch, _, each = sum_BWK.shape
-    sum_BC, place_BC = jax.lax.top_k(sum_BWK.reshape(batch, -1), size)
-    token_BC = _take(token_BWK.reshape(batch, -1), place_BC)
-    logprob_BC = _take(logprob_BWK.reshape(batch, -1), place_BC)
-    return place_BC // each, token_BC, logprob_BC, sum_BC
+    return best_BWK - total_BW[:, :, None], token_BWK
 
 
 def _finish(
@@ -203,8 +283,8 @@ def _extend(paths: _Paths, token_BC: jax.Array, logprob_BC: jax.Array, t: jax.Ar
     )
 
 
-def _pick(paths: _Paths, index_BX: jax.Array) -> _Paths:
-    return jax.tree.map(lambda x_BWT: _take(x_BWT, index_BX), paths)
+def _pick(tree: Any, index_BX: jax.Array) -> Any:
+    return jax.tree.map(lambda x: _take(x, index_BX), tree)
 
 
 def _take(x: jax.Array, index_BX: jax.Array) -> jax.Array:

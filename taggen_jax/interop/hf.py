@@ -104,7 +104,12 @@ def load(folder: str | os.PathLike[str], shardings: Any = None) -> tuple[Config,
     config, leaves = open_folder(folder)
     if shardings is None:
         return config, jax.tree.map(lambda leaf: _cut(leaf, [_whole(leaf)])[0], leaves)
-    return config, jax.tree.map(_place, leaves, shardings)
+    return config, place(leaves, shardings)
+
+
+def place(leaves: family.Params, shardings: Any) -> family.Params:
+    """Reads parameters that stay on disk into float32 arrays, every process what its devices hold."""
+    return jax.tree.map(_place, leaves, shardings)
 
 
 def _place(leaf: Leaf, sharding: jax.sharding.Sharding) -> jax.Array:

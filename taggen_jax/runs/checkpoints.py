@@ -6,10 +6,13 @@ checkpoints/STEP/state   the training state: arrays, each in shards, read back i
                  metrics the scores that the best checkpoint is chosen by
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -140,6 +143,47 @@ class Checkpoints:
         """The step with the best metric; the latest one where no checkpoint has any."""
         return self._manager.best_step()
 
+    def restore_newest(
+        self, like: Callable[[int], Any], damaged: pathlib.Path
+    ) -> tuple[int, Any, Json, Json] | None:
+        """(step, state, data, meta) of the newest checkpoint that can be read; None where there is none.
+
+        One that cannot be read (cut short, a file lost) is moved into the folder `damaged`, with a warning, and
+        the one before it is tried.
+
+        Args:
+          like: step -> what `restore` takes for the state of that step.
+          damaged: where to.
+
+        Raises:
+          UserError: a readable checkpoint is of another state; or all of several are damaged.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return (step, *self.restore(step, like(step)))
+            except UserError:
+                raise
+            except Exception as error:  # whatever the storage below raises for bytes that make no sense
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+                self._set_aside(step, damaged)
+                print(f"warning: {self._folder / str(step)}: damaged ({reason}); moved to {damaged}, "
+                      "going on from the checkpoint before", file=sys.stderr)
+        if steps:
+            raise UserError(
+                f"{self._folder}: none of its {len(steps)} checkpoints can be read; they are in {damaged}; "
+                "restore the folder from a copy, or give a new workdir"
+            )
+        return None
+
+    def _set_aside(self, step: int, damaged: pathlib.Path) -> None:
+        if jax.process_index() == 0:
+            damaged.mkdir(exist_ok=True)
+            target = damaged / str(step)
+            shutil.rmtree(target, ignore_errors=True)
+            (self._folder / str(step)).rename(target)
+        self._manager.reload()
+
     def restore(self, step: int, like: Any) -> tuple[Any, Json, Json]:
         """(state, data, meta) of a step.
 
@@ -149,21 +193,27 @@ class Checkpoints:
             get; without a sharding an array goes to the first local device.
 
         Raises:
-          UserError: the state that was saved has other arrays or other shapes.
+          UserError: the checkpoint is not whole, or its state has other arrays or other shapes.
         """
         self._check(step, like, partial=False)
         args = ocp.args.Composite(
             state=_onto(like, partial=False), data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=args)
+        with self._whole(step):
+            restored = self._manager.restore(step, args=args)
         return restored.state, restored.data, restored.meta
 
     def restore_params(self, step: int, like: Any) -> Any:
-        """The "params" of a state that is a mapping; the rest of it, the larger part, is not read."""
+        """The "params" of a state that is a mapping; the rest of it, the larger part, is not read.
+
+        Raises:
+          UserError: as `restore` does.
+        """
         subtree = {"params": like}
         self._check(step, subtree, partial=True)
         args = ocp.args.Composite(state=_onto(subtree, partial=True))
-        return self._manager.restore(step, args=args).state["params"]
+        with self._whole(step):
+            return self._manager.restore(step, args=args).state["params"]
 
     def leaves(self, step: int) -> Any:
         """The "params" of a state that is a mapping, as `Leaf`s: nothing is read before it is asked for."""
@@ -172,7 +222,9 @@ class Checkpoints:
         return self._manager.restore(step, args=args).state["params"]
 
     def _check(self, step: int, like: Any, *, partial: bool) -> None:
-        saved, wanted = _shapes(self._manager.item_metadata(step).state.tree), _shapes(like)
+        with self._whole(step):
+            saved = _shapes(self._manager.item_metadata(step).state.tree)
+        wanted = _shapes(like)
         paths = wanted.keys() if partial else wanted.keys() | saved.keys()
         for path in sorted(paths):
             before, now = (shapes.get(path, "nothing") for shapes in (saved, wanted))
@@ -181,6 +233,18 @@ class Checkpoints:
                     f"{self._folder / str(step)}: {path} was saved as {before}, but the config asks "
                     f"for {now}; use the config that this run was trained with, or another workdir"
                 )
+
+    @contextlib.contextmanager
+    def _whole(self, step: int) -> Iterator[None]:
+        """Reports what keeps a checkpoint from being read, a cut file for one, as the user's error."""
+        try:
+            yield
+        except Exception as error:  # of no narrower class where a cut file is met
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise UserError(
+                f"{self._folder / str(step)}: this checkpoint cannot be read, it is not whole ({reason}); copy "
+                "it anew, or delete its folder so that another one is taken"
+            ) from error
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -9,11 +9,13 @@ from typing import Self
 import jax
 from rich.console import Console
 
+from taggen_jax.errors import UserError
 from taggen_jax.runs.console import Meter, Screen, screen, sentence
 from taggen_jax.runs.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from taggen_jax.runs.workdir import Workdir
 
 OF_THE_STEP = ("gradient_norm", "learning_rate")  # no sums over tokens: reported as they are
+COUNTED = ("skipped",)  # sums that are reported undivided
 COUNTS = ("weight", "examples")  # not reported; every other entry of the sums is divided by "weight"
 
 Sums = Mapping[str, jax.Array]
@@ -44,7 +46,7 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
     """Divides once, at the end: every entry by "weight", except those that are no sums over tokens."""
     weight = float(sums["weight"])
     return {
-        name: float(value) if name in OF_THE_STEP else float(value) / weight if weight else math.nan
+        name: float(value) if name in OF_THE_STEP + COUNTED else float(value) / weight if weight else math.nan
         for name, value in sums.items()
         if name not in COUNTS
     }
@@ -141,6 +143,14 @@ class Log:
             self.close()
 
     def _take(self, step: int, sums: dict[str, float]) -> None:
+        if not math.isfinite(sums["loss"]):
+            raise UserError(
+                f"step {step}: the loss is {sums['loss']}; the newest checkpoint is from before it. Lower "
+                "train.optimizer.learning_rate or set clip_norm, look for bad rows, or skip such steps with "
+                "train.non_finite=skip"
+            )
+        if sums.get("skipped"):
+            self.say(f"step {step}: skipped, its loss or gradient is not finite")
         for name, value in sums.items():
             self._window[name] = value + (0.0 if name in OF_THE_STEP else self._window.get(name, 0.0))
         self._meter.add(step, sums["examples"])

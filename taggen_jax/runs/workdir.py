@@ -10,7 +10,8 @@ from taggen_jax.errors import UserError
 class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
-    config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  tensorboard/
+    config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  summary.json
+    tensorboard/  calibration.json
     """
 
     root: pathlib.Path
@@ -28,12 +29,26 @@ class Workdir:
         return self.root / "vocabulary.json"
 
     @property
+    def calibration(self) -> pathlib.Path:
+        """Absent where nobody has calibrated the run."""
+        return self.root / "calibration.json"
+
+    @property
     def checkpoints(self) -> pathlib.Path:
         return self.root / "checkpoints"
 
     @property
     def metrics(self) -> pathlib.Path:
         return self.root / "metrics.jsonl"
+
+    @property
+    def summary(self) -> pathlib.Path:
+        return self.root / "summary.json"
+
+    @property
+    def damaged(self) -> pathlib.Path:
+        """Checkpoints that could not be read, moved out of the way."""
+        return self.root / "damaged"
 
     @property
     def tensorboard(self) -> pathlib.Path:

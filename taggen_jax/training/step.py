@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ class TrainConfig:
       unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
       pretrained: Hugging Face folder whose weights the run starts from; "" starts from random ones.
       seed: of initialisation and dropout.
+      non_finite: what a step whose loss or gradient is NaN or infinite does: "stop" ends the run with an
+        error (nothing of it is saved), "skip" leaves the state as it was, and is counted.
       eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between
         checkpoints; 0 means only at the end.
       eval_products: validation products to tag and score in an evaluation, besides the loss over all of them.
@@ -46,6 +48,7 @@ class TrainConfig:
     unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pretrained: str = ""
     seed: int = 0
+    non_finite: Literal["stop", "skip"] = "stop"
     eval_every: int = 0
     eval_products: int = 0
     save_every: int = 0
@@ -99,10 +102,15 @@ class Training:
         gradients = jax.tree.map(lambda g: g * scale, gradients)
         updates, opt_state = self.tx.update(gradients, state["opt_state"], trainable)
         updates = self.pace.scale(updates, state["step"])
-        params = self.partition.merge(optax.apply_updates(trainable, updates), frozen)
         sums["gradient_norm"] = optax.tree.norm(gradients)
+        updated = {"trainable": optax.apply_updates(trainable, updates), "opt_state": opt_state}
+        if self.config.non_finite == "skip":
+            before = {"trainable": trainable, "opt_state": state["opt_state"]}
+            updated, sums = _unless_finite(before, updated, sums)
+        params = self.partition.merge(updated["trainable"], frozen)
         sums["learning_rate"] = jnp.asarray(self.learning_rate(state["step"]), jnp.float32)
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, sums
+        state = {"params": params, "opt_state": updated["opt_state"], "step": state["step"] + 1}
+        return state, sums
 
     def eval_step(self, params: Any, batch: Batch) -> Sums:
         return self._loss(params, batch, None)[1]
@@ -141,6 +149,15 @@ class Training:
             return jax.tree.map(jnp.add, total, micro(*xs)), None
 
         return jax.lax.scan(add, first, (jax.tree.map(lambda x: x[1:], batches), keys[1:]))[0]
+
+
+def _unless_finite(before: Any, after: Any, sums: Sums) -> tuple[Any, Sums]:
+    """`after` and the sums with "skipped" 0; where loss or gradient are not finite `before`, all sums 0 but
+    "skipped" 1."""
+    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(sums["gradient_norm"])
+    kept = jax.tree.map(lambda old, new: jnp.where(finite, new, old), before, after)
+    sums = {name: jnp.where(finite, value, 0.0) for name, value in sums.items()}
+    return kept, sums | {"skipped": 1.0 - finite.astype(jnp.float32)}
 
 
 def jit_step(training: Training, shardings: Any, mesh: Mesh) -> Callable[[State, Batch], tuple[State, Sums]]:

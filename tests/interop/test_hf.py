@@ -16,6 +16,7 @@ from taggen_jax.interop.names import flatten
 from taggen_jax.models.family import build
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.models.t5 import T5Config
+from taggen_jax.parallel.mesh import MeshConfig, make_mesh, param_shardings
 
 
 def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -114,6 +115,43 @@ def test_half_precision_is_widened_without_loss(variant, make_model, tmp_path, d
     embedding = hf.load(tmp_path / "half")[1]["embedding"]
     assert embedding.dtype == np.float32
     np.testing.assert_array_equal(embedding, model.shared.weight.detach().float().numpy())
+
+
+@pytest.mark.parametrize("variant", ["v1.1"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_type_of_a_folder_is_kept_there_and_back(variant, make_model, tmp_path, dtype):
+    """As bits: safetensors' numpy reader and writer know bfloat16."""
+    make_model(variant, 0).to(dtype).save_pretrained(tmp_path / "hf")
+    hf.save(tmp_path / "back", *hf.open_folder(tmp_path / "hf"), shard_bytes=3000)
+    before, after = tensors(tmp_path / "hf"), tensors(tmp_path / "back")
+    assert before.keys() == after.keys() and len(list((tmp_path / "back").glob("*.safetensors"))) > 1
+    for name, tensor in before.items():
+        assert tensor.dtype == after[name].dtype and tensor.tobytes() == after[name].tobytes()
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["dtype"] == str(dtype).split(".")[1]
+
+
+@pytest.mark.parametrize("variant", ["v1.1"])
+def test_every_device_gets_its_part(hf_folder):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    config, params = hf.load(hf_folder)
+    bundle = build(config, ComputeConfig())
+    shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
+    placed = flatten(hf.load(hf_folder, shardings)[1])
+    cut = [path for path, leaf in placed.items() if not leaf.sharding.is_fully_replicated]
+    assert cut and placed.keys() == flatten(params).keys()
+    for path, leaf in placed.items():
+        assert leaf.sharding == flatten(shardings)[path]
+        np.testing.assert_array_equal(leaf, flatten(params)[path])
+
+
+def test_a_parameter_is_read_layer_by_layer(hf_folder, monkeypatch):
+    _, leaves = hf.open_folder(hf_folder)
+    _, params = hf.load(hf_folder)
+    reads, read = [], weights.read
+    monkeypatch.setattr(weights, "read", lambda files, name: reads.append(name) or read(files, name))
+    leaf = leaves["encoder"]["blocks"]["attention"]["query"]
+    np.testing.assert_array_equal(leaf[1], params["encoder"]["blocks"]["attention"]["query"][1])
+    assert reads == ["encoder.block.1.layer.0.SelfAttention.q.weight"]
 
 
 BROKEN = {

@@ -93,11 +93,7 @@ def test_settings_are_overridden_and_kept(dirty, config_file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["tagg"],
-            "no verb 'tagg'; there are prepare, train, evaluate, generate, "
-            "crossval, compare, report, import, export, demo",
-        ),
+        (["tagg"], f"no verb 'tagg'; there are {', '.join(VERBS)}"),
         (["train", "--data=d", "--workdir=w"], "--config is missing"),
         (["train", "--config=nowhere.py", "--data=d", "--workdir=w"], "nowhere.py: no such config file"),
         (["generate", "--input=x", "--output=y"], "config.json: the experiment's config is missing"),

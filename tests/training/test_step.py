@@ -133,3 +133,19 @@ def test_clipping_bounds_the_gradient_and_decay_spares_norms():
     updates, _ = tx.update(gradients, tx.init(params), params)
     np.testing.assert_allclose(updates["a/up"], -(0.3 + 0.5 * 2.0), rtol=1e-5)
     np.testing.assert_allclose(updates["a/norm"], -0.4, rtol=1e-5)
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_counted():
+    model, mesh = training(non_finite="skip"), make_mesh(MeshConfig(), jax.devices()[:1])
+    state = create_state(model, mesh)
+    step = jit_step(model, state_shardings(model, mesh), mesh)
+    before = jax.tree.map(np.asarray, state)  # the state is donated
+    bad = BATCH | {"weight": np.full(8, np.inf, np.float32)}
+    state, sums = step(state, put_batch(bad, mesh))
+    assert float(sums["skipped"]) == 1 and float(sums["loss"]) == float(sums["weight"]) == 0
+    assert int(state["step"]) == 1
+    for part in ("params", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, state[part], before[part])
+    after, sums = step(state, put_batch(BATCH, mesh))
+    assert float(sums["skipped"]) == 0 and np.isfinite(float(sums["loss"]))
+    assert not np.array_equal(after["params"]["embedding"], before["params"]["embedding"])

@@ -1,0 +1,61 @@
+"""What of an earlier job still holds: the rows of products that a model reads as it did then."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from taggen_jax.batch.fingerprint import differences, listed
+from taggen_jax.errors import UserError
+from taggen_jax.files import read_json
+
+MAY_DIFFER = ("input", "format", "shard_rows")  # no row depends on them
+
+
+def content(source: Sequence[int]) -> str:
+    """A hash of what a model reads of a product: what is not in it, the row does not depend on."""
+    return hashlib.blake2b(np.asarray(source, "<i4").tobytes(), digest_size=16).hexdigest()
+
+
+def earlier(folder: pathlib.Path, fingerprint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a job that is done, by content; none where the vocabulary has changed since.
+
+    A closed vocabulary shares the probabilities out among its tags, along all the paths that a search has
+    looked at and given up: nothing in a row tells that a new tag would not have won.
+
+    Args:
+      folder: the output of the job.
+      fingerprint: of the job that wants to reuse them.
+
+    Raises:
+      UserError: the job is not done, or was done with other weights or settings.
+    """
+    manifest = read_json(folder / "manifest.json", "the manifest of the previous job")
+    before, now = (
+        {name: value for name, value in marks.items() if name not in (*MAY_DIFFER, "vocabulary")}
+        for marks in (manifest["fingerprint"], fingerprint)
+    )
+    if changes := differences(before, now):
+        raise UserError(
+            f"{folder}: generated with another model or other settings ({listed(changes)}), none of its rows "
+            "can be reused; generate without --previous"
+        )
+    if manifest["fingerprint"]["vocabulary"] != fingerprint["vocabulary"]:
+        return {}
+    return {row["content"]: row for row in _rows(folder, manifest["fingerprint"]["format"])}
+
+
+def _rows(folder: pathlib.Path, format: str) -> Iterator[dict[str, Any]]:
+    path = folder / f"predictions.{format}"
+    if format == "jsonl":
+        with open(path, encoding="utf-8") as file:
+            yield from map(json.loads, file)
+    else:
+        with pa.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()

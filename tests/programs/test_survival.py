@@ -1,0 +1,141 @@
+"""A run survives what happens to runs: kills, notices, damaged checkpoints, losses that are no numbers."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from taggen_jax import config as configs
+from taggen_jax import train
+from taggen_jax.errors import UserError
+from taggen_jax.runs.summary import Clock, state_sha256
+from tests.programs.conftest import EXPERIMENT
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS, EVERY = 60, 10
+
+
+def with_train(**changes):
+    return dataclasses.replace(EXPERIMENT, train=dataclasses.replace(EXPERIMENT.train, **changes))
+
+
+@pytest.fixture
+def start(trained, tmp_path, monkeypatch):
+    """Starts `taggen train` as a process of its own: workdir -> Popen."""
+    experiment = with_train(steps=STEPS, save_every=EVERY, eval_every=0, eval_products=0, accumulation=2)
+    (tmp_path / "settings.json").write_text(json.dumps(configs.to_dict(experiment)))
+    (tmp_path / "long.py").write_text(
+        "import json, pathlib\n"
+        "from taggen_jax import experiment\n"
+        "def get_config():\n"
+        "    text = pathlib.Path(__file__).with_name('settings.json').read_text()\n"
+        "    return experiment.config_dict(experiment.parse(json.loads(text)))\n"
+    )
+    cache = str(tmp_path / "compiled")
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    flags = [f"--config={tmp_path / 'long.py'}", f"--data={trained.data}"]
+
+    def started(workdir: pathlib.Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "taggen_jax", "train", *flags, f"--workdir={workdir}"]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    return started
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str]:
+    """Exit status and standard error, once it has ended."""
+    error = process.communicate()[1]
+    return process.returncode, error
+
+
+def wait_for(process: subprocess.Popen, path: pathlib.Path) -> None:
+    """Returns as soon as something of that name (a glob) is there."""
+    while not list(path.parent.glob(path.name)):
+        assert process.poll() is None, f"ended before {path}: {ended(process)}"
+        time.sleep(0.002)
+
+
+def test_killed_and_told_to_go_equals_never_stopped(start, tmp_path):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert ended(start(straight)) == (0, "")
+    killed = start(stopped)
+    wait_for(killed, stopped / "checkpoints" / f"{EVERY}*")  # in the middle of its first save, or just after
+    killed.kill()
+    assert ended(killed)[0] == -signal.SIGKILL
+    told = start(stopped)
+    wait_for(told, stopped / "checkpoints" / f"{2 * EVERY}")
+    told.send_signal(signal.SIGTERM)
+    status, error = ended(told)
+    assert (status, error) == (143, "")
+    assert not (stopped / "summary.json").exists()
+    assert ended(start(stopped)) == (0, "")
+    one, other = (json.loads((workdir / "summary.json").read_text()) for workdir in (straight, stopped))
+    assert one["steps"] == other["steps"] == STEPS
+    assert one["state_sha256"] == other["state_sha256"]
+    assert 0 < other["goodput"] < one["goodput"] <= 1
+    assert (straight / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
+
+
+def damage(checkpoint: pathlib.Path) -> None:
+    """Cuts the largest file of its state in half."""
+    largest = max((path for path in (checkpoint / "state").rglob("*") if path.is_file()), key=os.path.getsize)
+    with open(largest, "r+b") as file:
+        file.truncate(largest.stat().st_size // 2)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trained, tmp_path, capsys):
+    workdir = tmp_path / "workdir"
+    shutil.copytree(trained.workdir, workdir)
+    expected = json.loads((workdir / "summary.json").read_text())["state_sha256"]
+    damage(workdir / "checkpoints" / "6")
+    train.run(EXPERIMENT, trained.data, workdir)
+    printed = capsys.readouterr()
+    assert f"warning: {workdir / 'checkpoints' / '6'}: damaged" in printed.err
+    assert "from step 3 on" in printed.out and (workdir / "damaged" / "6").is_dir()
+    assert json.loads((workdir / "summary.json").read_text())["state_sha256"] == expected
+
+
+def test_with_every_checkpoint_damaged_nothing_is_begun_anew(trained, tmp_path):
+    workdir = tmp_path / "workdir"
+    shutil.copytree(trained.workdir, workdir)
+    damage(workdir / "checkpoints" / "3")
+    damage(workdir / "checkpoints" / "6")
+    with pytest.raises(UserError, match="none of its 2 checkpoints can be read"):
+        train.run(EXPERIMENT, trained.data, workdir)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(trained, tmp_path):
+    optimizer = dataclasses.replace(EXPERIMENT.train.optimizer, learning_rate=1e30, clip_norm=0.0)
+    experiment = with_train(steps=20, save_every=1, eval_every=0, optimizer=optimizer)
+    with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); .*non_finite=skip"):
+        train.run(experiment, trained.data, tmp_path)
+    saved = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(value) for line in saved for value in line.values())
+
+
+def test_the_digest_sees_values_types_shapes_and_names():
+    state = {"a": jax.numpy.arange(4.0), "b": {"c": jax.numpy.ones((2, 2))}}
+    same = {"b": {"c": jax.numpy.ones((2, 2))}, "a": jax.numpy.arange(4.0)}
+    assert state_sha256(state) == state_sha256(same)
+    others = (
+        state | {"a": jax.numpy.arange(4.0).at[3].add(1e-6)},
+        state | {"a": jax.numpy.arange(4)},
+        state | {"a": jax.numpy.arange(4.0).reshape(2, 2)},
+        {"d": state["a"], "b": state["b"]},
+    )
+    assert len({state_sha256(state), *map(state_sha256, others)}) == 5
+
+
+def test_time_that_led_nowhere_lowers_the_goodput():
+    clock = Clock(begun=time.time() - 100, kept=40.0)
+    assert clock.goodput() == pytest.approx(0.4, abs=0.01)
+    assert Clock.resume(clock.saved()).begun == clock.begun
