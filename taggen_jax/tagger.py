@@ -1,6 +1,7 @@
 """A trained model with all that it takes to tag products: arrays of ids in, tags with scores out."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
 from taggen_jax.decode.mass import legal_log_mass
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
-from taggen_jax.models import family
+from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import causal_mask
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
@@ -39,11 +40,11 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     With the tables of a vocabulary the search writes distinct tags of it only; with None, anything.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=_compiler_options())
     def generate(params: Any, source_BS: jax.Array, vocabulary: Tables | None) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
-        memory_BSD = model.encode(source_BS, segments_BS)
+        memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
         cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
         words_A = vocabulary.words_A if vocabulary else None
 
@@ -64,6 +65,16 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
         )
 
     return within(generate, mesh)
+
+
+def _compiler_options() -> dict[str, Any]:
+    """On CPU, XLA's fast library takes single matrix products only (measured: docs/performance.md).
+
+    Left to itself it takes whole expressions too, and has their constants written out as whole arrays.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
 def masses(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Callable[..., jax.Array]:

@@ -241,8 +241,9 @@ def _rank(
     """Each beam's best continuations without a constraint: V is ranked once a beam, on bare logits."""
     logits_BWV = logits_BWV.astype(jnp.float32)
     total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
-    too_early = state.t + 1 < config.min_length
-    logits_BWV = logits_BWV.at[:, :, eos].add(jnp.where(too_early, NEVER, 0.0))  # forbidden, not renormalised
+    is_eos_V = jnp.arange(logits_BWV.shape[-1]) == eos
+    too_early_V = is_eos_V & (state.t + 1 < config.min_length)
+    logits_BWV = jnp.where(too_early_V[None, None], NEVER, logits_BWV)  # forbidden, not renormalised
     if config.no_repeat_ngram:
         logits_BWV = rules.forbid_repeats(
             logits_BWV, state.live.tokens_BWT, state.t, bos, config.no_repeat_ngram

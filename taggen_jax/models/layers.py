@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec
 
 Array = jax.Array
 BATCH_AXES = ("data", "fsdp")  # the mesh axes that share out the rows of a batch
+CHUNK_TOKENS = 2048  # what an encoder works on at once on CPU, see `by_chunks`
 MASKED = -1e9  # finite: a row that may see nothing yields a uniform softmax instead of NaN
 
 
@@ -67,6 +68,21 @@ def scan_layers(
 
     unroll = jax.default_backend() == "cpu"
     return jax.lax.scan(policies[remat](by_rows), x, xs, unroll=unroll)
+
+
+def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
+    """`encode(*xs)`, on a single CPU device a few rows at a time: activations then stay in its cache.
+
+    Measured on 8,192 tokens: docs/performance.md. Accelerators, and meshes that share out the rows, take them
+    all at once.
+    """
+    rows, length = xs_BS[0].shape
+    chunk = max(d for d in range(1, rows + 1) if rows % d == 0 and d * length <= max(CHUNK_TOKENS, length))
+    if jax.default_backend() != "cpu" or jax.sharding.get_abstract_mesh().size > 1 or chunk == rows:
+        return encode(*xs_BS)
+    chunks = [x_BS.reshape(-1, chunk, length) for x_BS in xs_BS]
+    memory = jax.lax.map(lambda chunk: encode(*chunk), tuple(chunks))
+    return memory.reshape(rows, *memory.shape[2:])
 
 
 def shard_rows(x: Array) -> Array:
@@ -217,19 +233,51 @@ def attend(
     return jnp.einsum("BHTS,BSHK->BTHK", dropout(probs_BHTS, rate, key), v_BSHK)
 
 
+def apart(stacked: Any) -> Any:
+    """Stacked layers as `scan_steps` wants them: on CPU a list of single layers, elsewhere as they are.
+
+    Taken apart before the loop over steps, a layer's weights and cache are buffers of their own: products
+    read them where they lie, and a step writes its slot in place. Slices of a stack are copied every time.
+    """
+    if jax.default_backend() != "cpu":
+        return stacked
+    count = jax.tree.leaves(stacked)[0].shape[0]
+    return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
+
+
+def scan_steps(
+    layer: Callable[[Array, Any, Any], tuple[Array, Any]], x: Array, caches: Any, xs: Any
+) -> tuple[Array, Any]:
+    """One decoding step through all layers, `layer(x, cache, xs) -> (x, cache)`; trees come from `apart`."""
+    if not isinstance(xs, list):
+        return scan_layers(lambda x, one: layer(x, *one), x, (caches, xs))
+    after = []
+    for cache, one in zip(caches, xs, strict=True):
+        x, cache = layer(x, cache, one)
+        after.append(cache)
+    return x, after
+
+
 def empty_cache(
     layers: int, batch: int, beams: int, length: int, heads: int, head_dim: int, dtype: Any
 ) -> Any:
-    """(keys, values) of a decoder's self-attention, each [L, B, T, W, H, K]: one slot a position and beam."""
-    zeros = jnp.zeros((layers, batch, length, beams, heads, head_dim), dtype)
-    return zeros, zeros
+    """(keys [L, B, H, K, S], values [L, B, H, S, K]) of a decoder's self-attention, see `attend_slots`.
+
+    S = T * W: the slots of all beams at position 0, then those at position 1, and so on.
+    """
+    slots = length * beams
+    keys_shape, values_shape = (head_dim, slots), (slots, head_dim)
+    return tuple(jnp.zeros((layers, batch, heads, *shape), dtype) for shape in (keys_shape, values_shape))
 
 
 def remember(cache: Any, new: tuple[Array, Array], t: Array) -> Any:
-    """One layer's cache (k, v [B, T, W, H, K]) with this step's k, v [B, W, H, K] at position t."""
-    return tuple(
-        jax.lax.dynamic_update_index_in_dim(x_BTWHK, x_BWHK.astype(x_BTWHK.dtype), t, axis=1)
-        for x_BTWHK, x_BWHK in zip(cache, new, strict=True)
+    """One layer's cache (k [B, H, K, S], v [B, H, S, K]) with this step's k, v [B, W, H, K] at position t."""
+    k_BHKS, v_BHSK = cache
+    k_BHKW, v_BHWK = jnp.moveaxis(new[0], 1, 3), jnp.moveaxis(new[1], 1, 2)
+    first = t * k_BHKW.shape[3]
+    return (
+        jax.lax.dynamic_update_slice_in_dim(k_BHKS, k_BHKW.astype(k_BHKS.dtype), first, axis=3),
+        jax.lax.dynamic_update_slice_in_dim(v_BHSK, v_BHWK.astype(v_BHSK.dtype), first, axis=2),
     )
 
 
@@ -241,19 +289,31 @@ def attend_cached(q_BWHK: Array, cache: Any, bias_HT: Array, ancestry_BWT: Array
 
     Args:
       q_BWHK: this step's queries, scaled as the family wants them.
-      cache: k, v [B, T, W, H, K], see `remember`.
+      cache: k, v of one layer, see `remember`.
       bias_HT: float32; masks positions not yet written. One row of heads serves all where it is [1, T].
       ancestry_BWT: int32, the slot in which beam w's token at position t was computed.
     """
-    k_BTUHK, v_BTUHK = cache
-    slots = jnp.arange(k_BTUHK.shape[2])
-    logits_BHWTU = jnp.einsum("BWHK,BTUHK->BHWTU", q_BWHK, k_BTUHK, preferred_element_type=jnp.float32)
-    own_BWTU = ancestry_BWT[..., None] == slots[None, None, None]
-    logits_BHWTU = logits_BHWTU + bias_HT[None, :, None, :, None]
-    logits_BHWTU = jnp.where(own_BWTU[:, None], logits_BHWTU, MASKED)
-    flat = (*logits_BHWTU.shape[:3], -1)
-    probs_BHWTU = jax.nn.softmax(logits_BHWTU.reshape(flat)).reshape(logits_BHWTU.shape)
-    return jnp.einsum("BHWTU,BTUHK->BWHK", probs_BHWTU.astype(v_BTUHK.dtype), v_BTUHK)
+    B, W, T = ancestry_BWT.shape
+    own_BWTU = ancestry_BWT[..., None] == jnp.arange(W)[None, None, None]
+    bias_BHWTU = jnp.where(own_BWTU[:, None], bias_HT[None, :, None, :, None], MASKED)
+    return attend_slots(q_BWHK, *cache, bias_BHWTU.reshape(B, -1, W, T * W))
+
+
+def attend_slots(q_BWHK: Array, k_BHKS: Array, v_BHSK: Array, bias: Array) -> Array:
+    """`attend` for the few queries of a step: [B, W, H, K].
+
+    Keys and values lie as plain products of small matrices read them. Asked for in any other order, XLA turns
+    them around in every step, or falls back to loops that are ten times slower.
+
+    Args:
+      q_BWHK: a query for each beam of a product.
+      k_BHKS, v_BHSK: what all of them look at.
+      bias: float32, added to the logits [B, H, W, S].
+    """
+    q_BHWK = jnp.swapaxes(q_BWHK, 1, 2)
+    logits_BHWS = jnp.einsum("BHWK,BHKS->BHWS", q_BHWK, k_BHKS, preferred_element_type=jnp.float32)
+    probs_BHWS = jax.nn.softmax(logits_BHWS + bias).astype(v_BHSK.dtype)
+    return jnp.swapaxes(jnp.einsum("BHWS,BHSK->BHWK", probs_BHWS, v_BHSK), 1, 2)
 
 
 def relative_bucket(offset: Array, buckets: int, max_distance: int, bidirectional: bool) -> Array:

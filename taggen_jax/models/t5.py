@@ -165,7 +165,7 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: k, v [B, S, H, K] and its bias [B, S]."""
+        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
         epsilon = self.cfg.norm_epsilon
         y_BWD = rms_norm(x_BWD, self.attention_norm[...], epsilon)
         cache = layers.remember(cache, self.attention.keys_and_values(y_BWD), t)
@@ -173,9 +173,8 @@ class DecoderBlock(nnx.Module):
         y_BWHK = layers.attend_cached(q_BWHK, cache, bias_HT, ancestry_BWT)
         x_BWD = x_BWD + join_heads(y_BWHK, self.attention.out[...])
         y_BWD = rms_norm(x_BWD, self.cross_norm[...], epsilon)
-        cross_k, cross_v, cross_bias_BS = cross
-        # The beams stand where target positions do in training: one attention serves all beams of a product.
-        x_BWD = x_BWD + self.cross(y_BWD, (cross_k, cross_v), cross_bias_BS[:, None, None, :], 0.0)
+        q_BWHK = split_heads(y_BWD, self.cross.query[...])
+        x_BWD = x_BWD + join_heads(layers.attend_slots(q_BWHK, *cross), self.cross.out[...])
         return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), cache
 
 
@@ -259,30 +258,30 @@ class T5(EncoderDecoder):
         return dropout(self._decoded(x_BTD), rate, k_out)
 
     def start(self, memory_BSD: Array, segments_BS: Array, *, beams: int, length: int) -> tuple[Any, Any]:
-        """cross: (k, v, bias), k and v [L, B, S, H, K], bias [B, S]."""
-        attention = self.decoder.blocks.cross
-        cross_k, cross_v = (
-            jnp.einsum("BSD,LDHK->LBSHK", memory_BSD, w[...]) for w in (attention.key, attention.value)
-        )
-        L, B, _, H, K = cross_k.shape
+        """cross: (blocks, bias [B, 1, 1, S]); with each block its k and v."""
+        blocks = self.decoder.blocks
+        attention = blocks.cross
+        cross_k = jnp.einsum("BSD,LDHK->LBHKS", memory_BSD, attention.key[...])
+        cross_v = jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, attention.value[...])
+        L, B, H, _, K = cross_v.shape
         cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        return cache, (cross_k, cross_v, jnp.where(segments_BS > 0, 0.0, layers.MASKED))
+        bias = jnp.where(segments_BS > 0, 0.0, layers.MASKED)[:, None, None]
+        return layers.apart(cache), (layers.apart((blocks, cross_k, cross_v)), bias)
 
     def step(
         self, token_BW: Array, cache: Any, cross: Any, t: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        cross_k, cross_v, cross_bias_BS = cross
+        blocks, cross_bias = cross
         positions_bT = jnp.arange(ancestry_BWT.shape[-1])[None]
         written_bQT = (positions_bT <= t)[None]
         bias = self._biases(self.decoder, t[None, None], positions_bT, written_bQT, bidirectional=False)
 
-        def layer(x_BWD: Array, xs: Any) -> tuple[Array, Any]:
-            block, cache, cross_k, cross_v = xs
+        def layer(x_BWD: Array, cache: Any, one: Any) -> tuple[Array, Any]:
+            block, cross_k, cross_v = one
             bias_HT = bias(block)[0, :, 0]
-            return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias_BS), t, bias_HT, ancestry_BWT)
+            return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias), t, bias_HT, ancestry_BWT)
 
-        x_BWD = self.embedding[...][token_BW]
-        x_BWD, cache = layers.scan_layers(layer, x_BWD, (self.decoder.blocks, cache, cross_k, cross_v))
+        x_BWD, cache = layers.scan_steps(layer, self.embedding[...][token_BW], cache, blocks)
         return self._decoded(x_BWD), cache
 
     def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:
