@@ -296,7 +296,8 @@ def attend_cached(q_BWHK: Array, cache: Any, bias_HT: Array, ancestry_BWT: Array
     B, W, T = ancestry_BWT.shape
     own_BWTU = ancestry_BWT[..., None] == jnp.arange(W)[None, None, None]
     bias_BHWTU = jnp.where(own_BWTU[:, None], bias_HT[None, :, None, :, None], MASKED)
-    return attend_slots(q_BWHK, *cache, bias_BHWTU.reshape(B, -1, W, T * W))
+    k_BHKS, v_BHSK = cache
+    return attend_slots(q_BWHK, k_BHKS, v_BHSK, bias_BHWTU.reshape(B, -1, W, T * W))
 
 
 def attend_slots(q_BWHK: Array, k_BHKS: Array, v_BHSK: Array, bias: Array) -> Array:
