@@ -1,15 +1,20 @@
 """taggen train: from prepared data to a workdir with checkpoints; run again, it goes on where it stopped."""
 
+import functools
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
+from flax import traverse_util
 from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import store
+from taggen_jax.data.stream import Batch
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import describe, score
@@ -20,12 +25,14 @@ from taggen_jax.models import family
 from taggen_jax.models.family import Bundle, Params
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
 from taggen_jax.prepared import Prepared
+from taggen_jax.runs import encoded
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
-from taggen_jax.runs.summary import Clock, write_summary
+from taggen_jax.runs.summary import Clock, state_sha256, write_summary
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.signals import Stop
 from taggen_jax.tagger import Tagger
+from taggen_jax.training import encoder
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import TrainConfig, Training, jit_step, within
 from taggen_jax.training.thaw import thaw, thaws, training_at
@@ -57,6 +64,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
     batches = prepared.train_batches(experiment, start=first)
     evaluations = _evaluations(experiment, prepared, training, mesh)
+    feed = _feed(experiment, prepared, training, state["params"], mesh, work)
     window = meta.get("window", {})
     with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
         log.say(report(training, first))
@@ -64,8 +72,9 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
             if thaws(cfg, step - 1):
                 training, state = thaw(training, state, mesh, step - 1)
                 train_step = jit_step(training, state_shardings(training, mesh), mesh)
+                feed = _feed(experiment, prepared, training, state["params"], mesh, work)
                 log.say(report(training, step - 1))
-            state, sums = train_step(state, put_batch(next(batches), mesh))
+            state, sums = train_step(state, put_batch(feed(next(batches)), mesh))
             log.defer(step, sums)
             metrics = None
             if due(step, cfg.eval_every, cfg.steps):
@@ -194,6 +203,35 @@ def pretrained(training: Training, mesh: Mesh) -> Params:
         return hf.place(leaves, shardings)
     drawn = jax.jit(bundle.init, out_shardings=shardings)(jax.random.key(training.config.seed))
     return {**drawn, "encoder": hf.place(leaves, shardings["encoder"])}
+
+
+def _feed(
+    experiment: Experiment, prepared: Prepared, training: Training, params: Params, mesh: Mesh, work: Workdir
+) -> Callable[[Batch], Batch]:
+    """batch -> what the step takes: with the outputs of an encoder that is cached, or else the batch itself."""
+    bundle = training.bundle
+    if not experiment.train.cache_encoder or encoder.trains(bundle, training.partition):
+        return lambda batch: batch
+    if jax.process_count() > 1:
+        raise UserError("train.cache_encoder: got several processes, expected one; set it to False")
+    rows, size = len(prepared.source("train")), experiment.stream.batch_size
+    run = within(jax.jit(functools.partial(encoder.encode, bundle)), mesh)
+    source_BS = jax.ShapeDtypeStruct((size, experiment.stream.source_length), np.int32)
+    memory_BSD = jax.eval_shape(functools.partial(encoder.encode, bundle), bundle.shapes, source_BS)
+    flat = traverse_util.flatten_dict(params, sep="/")
+    identity = encoded.identity(
+        (rows, *memory_BSD.shape[1:]),
+        memory_BSD.dtype,
+        parameters=state_sha256({path: flat[path] for path in encoder.reads(bundle)}),
+        rows=store.split_sha256(prepared.root, "train"),
+    )
+
+    def outputs() -> Iterator[np.ndarray]:
+        batches = prepared.eval_batches(experiment, "train", size)
+        return _ahead(run(params, put_batch(batch, mesh)["source"]) for batch in batches)
+
+    memory_NSD = encoded.stored(work.encoded, identity, outputs)
+    return lambda batch: batch | {"memory": np.asarray(memory_NSD[batch["row"]])}
 
 
 def _evaluations(

@@ -3,6 +3,7 @@
 `tfds.builder_from_directory(folder).as_data_source(split)` opens it too. Other files may lie beside it.
 """
 
+import hashlib
 import itertools
 import os
 import pathlib
@@ -102,6 +103,15 @@ def open_split(folder: str | os.PathLike[str], split: str) -> Split:
     if not builder.info.splits[split].num_examples:
         return Split(None)
     return Split(builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES))
+
+
+def split_sha256(folder: str | os.PathLike[str], split: str) -> str:
+    """SHA-256 of the files that hold a split's rows, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).glob(f"{_NAME}-{split}.array_record-*")):
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _write(folder: str, splits: Mapping[str, Iterable[Row]]) -> None:

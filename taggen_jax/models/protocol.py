@@ -82,6 +82,7 @@ class EncoderDecoder(nnx.Module):
     def hidden(self, batch: Batch, key: Array | None = None) -> Array:
         """Teacher-forced hidden_BTD for batch["source"] and batch["target"], both int32 and padded.
 
+        batch["memory"], where it is there, is what `encode` made of the source: it need not run again.
         The target is shifted right here. `source_segments` and `target_segments` say which product of a
         packed row a token belongs to; without them a row is one product.
         """
@@ -89,7 +90,10 @@ class EncoderDecoder(nnx.Module):
         source_segments = batch.get("source_segments", (source_BS != self.source_pad).astype(jnp.int32))
         target_segments = batch.get("target_segments", jnp.ones_like(target_BT))
         k_encoder, k_decoder = keys(key, 2)
-        memory_BSD = self.encode(source_BS, source_segments, k_encoder)
+        if "memory" in batch:
+            memory_BSD = batch["memory"]
+        else:
+            memory_BSD = self.encode(source_BS, source_segments, k_encoder)
         T = target_BT.shape[1]
         packed = "target_segments" in batch
         positions_bT = layers.segment_positions(target_segments) if packed else jnp.arange(T)[None]

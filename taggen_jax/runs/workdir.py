@@ -11,7 +11,7 @@ class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
     config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  summary.json
-    tensorboard/  calibration.json
+    tensorboard/  calibration.json  encoded/
     """
 
     root: pathlib.Path
@@ -49,6 +49,12 @@ class Workdir:
     def damaged(self) -> pathlib.Path:
         """Checkpoints that could not be read, moved out of the way."""
         return self.root / "damaged"
+
+    @property
+    def encoded(self) -> pathlib.Path:
+        """What a frozen encoder makes of the training products: large, of use to training only, and computed
+        anew where it is missing."""
+        return self.root / "encoded"
 
     @property
     def tensorboard(self) -> pathlib.Path:

@@ -31,6 +31,9 @@ class TrainConfig:
       label_smoothing, z_loss: see `loss.cross_entropy`.
       freeze: patterns of what does not train; see `freeze`.
       unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
+      cache_encoder: whether an encoder of which nothing trains runs once over the training products, instead
+        of in every step. Its outputs are kept in the workdir; until something of it thaws it has no dropout,
+        whatever the model says.
       pretrained: Hugging Face folder whose weights the run starts from; "" starts from random ones.
       seed: of initialisation and dropout.
       non_finite: what a step whose loss or gradient is NaN or infinite does: "stop" ends the run with an
@@ -46,6 +49,7 @@ class TrainConfig:
     z_loss: float = 0.0
     freeze: tuple[str, ...] = ()
     unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cache_encoder: bool = False
     pretrained: str = ""
     seed: int = 0
     non_finite: Literal["stop", "skip"] = "stop"

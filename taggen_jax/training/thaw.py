@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from taggen_jax.models.family import Bundle
+from taggen_jax.training.encoder import check_frozen
 from taggen_jax.training.freeze import Params, Partition, partition
 from taggen_jax.training.state import state_shardings
 from taggen_jax.training.step import State, TrainConfig, Training
@@ -21,9 +22,11 @@ def training_at(bundle: Bundle, config: TrainConfig, step: int) -> Training:
     """The functions of a run as they are after `step` steps.
 
     Raises:
-      UserError: a pattern, of whatever step, that matches nothing.
+      UserError: a pattern, of whatever step, that matches nothing; an encoder to cache that is not frozen.
     """
     partition(bundle.shapes, bundle.axes, config.freeze, tuple(config.unfreeze))  # all, to find mistakes now
+    if config.cache_encoder:
+        check_frozen(bundle, partition(bundle.shapes, bundle.axes, config.freeze))
     thawed = tuple(pattern for pattern, since in config.unfreeze.items() if since <= step)
     return Training(bundle, partition(bundle.shapes, bundle.axes, config.freeze, thawed), config)
 
