@@ -120,7 +120,7 @@ def bert(encoder: str, decoder: str, activation: str = "gelu", **narrow: Any) ->
         }
         ids = {"pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
         model = transformers.EncoderDecoderModel(transformers.EncoderDecoderConfig(**sides, **ids)).eval()
-        redraw(model, seed, embedding=0.3)
+        redraw(model, seed, embedding=0.25)
         with torch.no_grad():  # none writes padding, to which RoBERTa gives a position of its own
             model.get_output_embeddings().bias[ids["pad_token_id"]] = -6.0
         return sharpen(model, ids["eos_token_id"], eos_scale)
@@ -192,11 +192,15 @@ VARIANTS: dict[str, Maker] = {
     "umt5": t5("gated-gelu", tied=False, kind="UMT5", head=0.6),
     "umt5-tied": t5("gated-gelu", tied=True, kind="UMT5", head=0.7),
     "byt5": t5("gated-gelu", tied=False, head=0.5, vocab_size=384, num_layers=6, num_decoder_layers=2),
-    "bart": bart("Bart", embedding=0.4, activation_function="gelu"),
+    "bart": bart("Bart", embedding=0.35, activation_function="gelu"),
     "mbart": bart(
-        "MBart", embedding=0.3, activation_function="gelu_new", scale_embedding=True, decoder_start_token_id=7
+        "MBart",
+        embedding=0.28,
+        activation_function="gelu_new",
+        scale_embedding=True,
+        decoder_start_token_id=7,
     ),
-    "pegasus": bart("Pegasus", embedding=0.35, activation_function="relu", scale_embedding=True),
+    "pegasus": bart("Pegasus", embedding=0.3, activation_function="relu", scale_embedding=True),
     "bert2bert": bert("Bert", "Bert"),
     "roberta2roberta": bert("Roberta", "Roberta"),
     "bert2bert-narrow": bert("Bert", "Bert", "gelu_new", **NARROW),
@@ -208,6 +212,11 @@ VARIANTS: dict[str, Maker] = {
     "t5gemma2": t5gemma2(4, {}),
     "t5gemma2-capped": t5gemma2(5, {"rope_type": "linear", "factor": 8.0}, final_logit_softcapping=5.0),
 }
+
+
+def make(variant: str, seed: int, eos_scale: float = 1.0) -> Any:
+    """A random model of a variant."""
+    return VARIANTS[variant](seed, eos_scale)
 
 
 def quiet() -> None:
