@@ -65,18 +65,21 @@ def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) 
     if experiment.model != config:
         lines = "; ".join(experiments.differences(config, experiment.model))
         raise UserError(f"config.model: {from_} holds another model ({lines}); leave its fields as they are")
-    files = [from_ / name for name in TOKENIZER_FILES if (from_ / name).exists()]
+    spelling = (from_, from_ / tokenizers.TAGS)  # of products, and of tags where they have their own
+    files = [folder / name for folder in spelling for name in TOKENIZER_FILES if (folder / name).exists()]
     if not files:
         raise UserError(f"{from_}: no tokenizer in it, expected tokenizer.json; save the model's there, too")
     tokenizer = tokenizers.load(from_, experiment.tags.separator)
     vocab_size = family.source_config(config).vocab_size
-    if tokenizer.size > vocab_size:
-        raise UserError(f"{from_}: the tokenizer has {tokenizer.size} ids, the model only {vocab_size}")
+    for size, room in ((tokenizer.size, vocab_size), (tokenizer.tags.size, config.vocab_size)):
+        if size > room:
+            raise UserError(f"{from_}: the tokenizer has {size} ids, the model only {room}")
     with new_folder(workdir) as new:
         work = Workdir(new)
-        work.tokenizer.mkdir()
         for file in files:
-            shutil.copyfile(file, work.tokenizer / file.name)
+            copy = work.tokenizer / file.relative_to(from_)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
         Vocabulary((), ()).save(work.vocabulary)
         experiments.save(experiment, work.config)
         checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)

@@ -17,12 +17,13 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
-from transformers.utils import logging
 
 from taggen_jax.decode.beam import DecodeConfig
-from tests.interop.conftest import EOS, VARIANTS
-from tests.interop.searches import V, check
+from tests.interop import parity
+from tools import zoo
+
+VARIANTS = ("t5-v1.0", "t5-v1.0-untied", "t5-v1.1", "t5-v1.1-tied")
+EOS = 1
 
 
 def drawn(rng: np.random.Generator) -> DecodeConfig:
@@ -34,7 +35,7 @@ def drawn(rng: np.random.Generator) -> DecodeConfig:
         "min_length": int(rng.integers(0, length // 2 + 1)),
         "early_stopping": str(rng.choice(stops)),
         "no_repeat_ngram": int(rng.choice([0, 0, 1, 2, 3])),
-        "forced_first": int(rng.choice([-1, -1, rng.integers(2, V)])),
+        "forced_first": int(rng.choice([-1, -1, rng.integers(2, zoo.V)])),
         "forced_last": int(rng.choice([-1, -1, EOS])),
     }
     return DecodeConfig(beams=beams, n_best=int(rng.integers(1, beams + 1)), max_length=length, **options)
@@ -45,10 +46,11 @@ def run(cases: int, searches: int, seed: int) -> dict[str, Any]:
     lengths: collections.Counter[int] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         for search in range(searches):
-            decode, variant = drawn(rng), str(rng.choice(sorted(VARIANTS)))
+            decode, variant = drawn(rng), str(rng.choice(VARIANTS))
             for model in range(search, cases, searches):
-                eos_scale = float(rng.uniform(1, 4))
-                ours = check(variant, seed + model, decode, pathlib.Path(folder) / "hf", eos_scale)
+                theirs = zoo.make(variant, seed + model, float(rng.uniform(1, 4)))
+                config, params = parity.load(theirs, pathlib.Path(folder) / "hf")
+                ours = parity.searches_agree(theirs, config, params, seed + model, decode)
                 lengths.update(ours.lengths_BN.ravel().tolist())
             print(f"{search + 1}/{searches} {variant} {decode}", file=sys.stderr, flush=True)
     return {
@@ -70,9 +72,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # transformers' own
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    zoo.quiet()
     try:
         print(json.dumps({"fuzz": "beam"} | run(args.cases, args.searches, args.seed)))
     except AssertionError as difference:

@@ -71,7 +71,7 @@ def names(config: BartConfig) -> tuple[Name, ...]:
     """The family's table: one row for each of our parameters."""
     return (
         Name("model.shared.weight", "embedding"),
-        Name("final_logits_bias", "logits_bias", inputs=1),  # one row there: [1, V]
+        Name("final_logits_bias", "logits_bias", inputs=1, optional=True),  # one row there: [1, V]
         *_stack("model.encoder", "encoder", config),
         *_attention("model.encoder.layers.{}.self_attn", "encoder/blocks/attention"),
         *_mlp("model.encoder.layers.{}", "encoder/blocks"),
@@ -80,6 +80,11 @@ def names(config: BartConfig) -> tuple[Name, ...]:
         *_attention("model.decoder.layers.{}.encoder_attn", "decoder/blocks/cross"),
         *_mlp("model.decoder.layers.{}", "decoder/blocks"),
     )
+
+
+def plain(name: str) -> str:
+    """A tensor's name as the whole model has it, of one that the model without a head may have saved."""
+    return f"model.{name}" if name.startswith(("shared.", "encoder.", "decoder.")) else name
 
 
 def _stack(hf: str, path: str, config: BartConfig) -> tuple[Name, ...]:

@@ -29,7 +29,10 @@ FAMILIES = {module.__name__.rpartition(".")[2]: module for module in MODULES}  #
 MODEL_TYPES = {kind: module for module in MODULES for kind in module.MODEL_TYPES}  # by their `model_type`
 FLOATS = ("F64", "F32", "F16", "BF16")
 Config = family.ModelConfig | family.EncoderConfig
-SPELLINGS = {"bert_encoder": bert_encoder.plain}  # by family: what to make of a tensor's name at first
+SPELLINGS = {
+    "bart": bart.plain,
+    "bert_encoder": bert_encoder.plain,
+}  # by family: what to make of a tensor's name at first
 FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 
 
@@ -83,6 +86,8 @@ def open_folder(folder: str | os.PathLike[str]) -> tuple[Config, family.Params]:
             if index is ... and None not in names:
                 return np.stack([read(layer) for layer in range(shape[0])])
             name = names[None if index is ... else index]
+            if name not in sources:
+                return np.zeros(tensors[name].shape, dtype)
             return tensors[name].to_ours(weights.read(files, sources[name])).astype(dtype, copy=False)
 
         return Leaf(shape, dtype, None not in names, read)
@@ -187,19 +192,25 @@ def write(
 def _sources(
     folder: pathlib.Path, kind: str, tensors: dict[str, Tensor], files: Files
 ) -> tuple[dict[str, str], set[str]]:
-    """The name under which each tensor is to be read, and which are bfloat16; names, shapes, types hold."""
+    """The name under which each tensor is there, and which are bfloat16; names, shapes and types hold."""
     copies, unused = FAMILIES[kind].COPIES, FAMILIES[kind].UNUSED
     spelt = {SPELLINGS.get(kind, str)(name): name for name in files}
     sources = {name: spelt.get(name) or spelt.get(copies.get(name, name), name) for name in tensors}
-    missing = [name for name, source in sources.items() if source not in files]
+    absent = [name for name, source in sources.items() if source not in files]
+    missing = [name for name in absent if not tensors[name].optional]
     if missing:
         raise UserError(f"{folder}: {_listed(missing)} missing from the weights; expected by config.json")
     extra = [name for name in spelt if name not in tensors and not name.startswith(tuple(unused))]
-    extra = [name for name in extra if name not in copies or not _equal(files, name, copies[name])]
+    extra = [
+        name
+        for name in extra
+        if name not in copies or not _equal(files, spelt[name], spelt.get(copies[name], ""))
+    ]
     if extra:
         raise UserError(
             f"{folder}: {_listed(extra)} in the weights, but the model of config.json has no such part"
         )
+    sources = {name: source for name, source in sources.items() if name not in absent}
     described = weights.describe(files, sorted(set(sources.values())))
     for name, source in sources.items():
         shape, dtype = described[source]

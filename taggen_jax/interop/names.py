@@ -19,12 +19,14 @@ class Name:
         [outputs, inputs], and ours starts with that many input axes: 1 for a query [D, H, K], 2 for an
         output projection [H, K, D].
       flat: the tensor there is a vector that ours cuts into several axes: a bias [H * K] of heads [H, K].
+      optional: the tensor may be absent, and then it is zero.
     """
 
     hf: str
     path: str
     inputs: int = 0
     flat: bool = False
+    optional: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Tensor:
     inputs: int
     flat: bool
     shape: tuple[int, ...]  # of ours, without the layer axis
+    optional: bool = False
 
     @property
     def hf_shape(self) -> tuple[int, ...]:
@@ -74,10 +77,12 @@ def expand(names: Iterable[Name], shapes: Mapping[str, Any]) -> dict[str, Tensor
     for row in rows:
         shape = ours[row.path]
         if "{}" not in row.hf:
-            tensors[row.hf] = Tensor(row.path, None, row.inputs, row.flat, shape)
+            tensors[row.hf] = Tensor(row.path, None, row.inputs, row.flat, shape, row.optional)
             continue
         for layer in range(shape[0]):
-            tensors[row.hf.format(layer)] = Tensor(row.path, layer, row.inputs, row.flat, shape[1:])
+            tensors[row.hf.format(layer)] = Tensor(
+                row.path, layer, row.inputs, row.flat, shape[1:], row.optional
+            )
     return tensors
 
 

@@ -1,20 +1,12 @@
-"""Random small T5 models of the zoo, made by transformers itself: four variants, nothing downloaded."""
+"""Random small T5 models of the zoo, and folders of them."""
 
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tools import zoo
 
-VARIANTS = ("v1.0", "v1.0-untied", "v1.1", "v1.1-tied")
-Reference = Any
-
-
-def random_model(variant: str, seed: int, eos_scale: float = 1.0) -> Reference:
-    """See `zoo`: every weight drawn anew; eos_scale makes the end compete."""
-    return zoo.VARIANTS[f"t5-{variant}"](seed, eos_scale)
+T5 = ("t5-v1.0", "t5-v1.0-untied", "t5-v1.1", "t5-v1.1-tied")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,13 +14,7 @@ def quiet_transformers() -> None:
     zoo.quiet()
 
 
-@pytest.fixture
-def make_model() -> Callable[..., Reference]:
-    """(variant, seed, eos_scale=1.0) -> a random model of transformers."""
-    return random_model
-
-
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=T5)
 def variant(request: pytest.FixtureRequest) -> str:
     """Each of the four variants in turn."""
     return str(request.param)
@@ -37,5 +23,5 @@ def variant(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hf_folder(variant: str, tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder as `save_pretrained` writes it."""
-    random_model(variant, 0).save_pretrained(tmp_path / "hf")
+    zoo.make(variant, 0).save_pretrained(tmp_path / "hf")
     return tmp_path / "hf"

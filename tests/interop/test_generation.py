@@ -46,7 +46,7 @@ def test_a_value_that_no_search_can_have_is_refused(tmp_path):
         generation.read(folder(tmp_path, num_beams=0))
 
 
-@pytest.mark.parametrize("variant", ["v1.0"])
+@pytest.mark.parametrize("variant", ["t5-v1.0"])
 def test_ids_that_only_this_file_names_are_the_models(hf_folder):
     path = hf_folder / "config.json"
     values = json.loads(path.read_text())

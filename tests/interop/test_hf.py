@@ -17,11 +17,8 @@ from taggen_jax.models.family import build
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.models.t5 import T5Config
 from taggen_jax.parallel.mesh import MeshConfig, make_mesh, param_shardings
-
-
-def tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    files = folder.glob("*.safetensors")
-    return {name: x for file in files for name, x in safetensors.numpy.load_file(file).items()}
+from tools import zoo
+from tools.parity import tensors
 
 
 def rewrite(folder: pathlib.Path, **changed: np.ndarray | None) -> None:
@@ -66,8 +63,8 @@ def test_transformers_loads_what_we_write(hf_folder, tmp_path, shard_bytes):
     assert differing <= {"_name_or_path"}
 
 
-def test_folders_in_shards_are_read(variant, make_model, hf_folder, tmp_path):
-    make_model(variant, 0).save_pretrained(tmp_path / "sharded", max_shard_size="8KB")
+def test_folders_in_shards_are_read(variant, hf_folder, tmp_path):
+    zoo.make(variant, 0).save_pretrained(tmp_path / "sharded", max_shard_size="8KB")
     assert (tmp_path / "sharded" / weights.INDEX).exists()
     (config, params), (sharded_config, sharded) = hf.load(hf_folder), hf.load(tmp_path / "sharded")
     assert config == sharded_config
@@ -75,7 +72,7 @@ def test_folders_in_shards_are_read(variant, make_model, hf_folder, tmp_path):
         np.testing.assert_array_equal(leaf, flatten(sharded)[path])
 
 
-@pytest.mark.parametrize("variant", ["v1.1"])
+@pytest.mark.parametrize("variant", ["t5-v1.1"])
 def test_a_config_of_transformers_4_says_untied_in_its_own_way(hf_folder):
     """It has no scale_decoder_outputs; tie_word_embeddings is what it means."""
     path = hf_folder / "config.json"
@@ -85,7 +82,7 @@ def test_a_config_of_transformers_4_says_untied_in_its_own_way(hf_folder):
     assert not hf.load(hf_folder)[0].tied_head
 
 
-@pytest.mark.parametrize("variant", ["v1.1"])
+@pytest.mark.parametrize("variant", ["t5-v1.1"])
 def test_an_unscaled_head_that_is_stored_with_the_embedding_is_found_there(hf_folder):
     """What transformers 5 writes for a new v1.1 model, whose head it ties without scaling."""
     rewrite(hf_folder, lm_head__weight=None)
@@ -94,7 +91,7 @@ def test_an_unscaled_head_that_is_stored_with_the_embedding_is_found_there(hf_fo
     np.testing.assert_array_equal(params["head"], params["embedding"].T)
 
 
-@pytest.mark.parametrize("variant", ["v1.0"])
+@pytest.mark.parametrize("variant", ["t5-v1.0"])
 def test_old_duplicates_and_leftovers_are_passed_over(hf_folder):
     shared = tensors(hf_folder)["shared.weight"]
     unused = np.zeros((8, 3), np.float32)
@@ -107,21 +104,21 @@ def test_old_duplicates_and_leftovers_are_passed_over(hf_folder):
     np.testing.assert_array_equal(hf.load(hf_folder)[1]["embedding"], shared)
 
 
-@pytest.mark.parametrize("variant", ["v1.0"])
+@pytest.mark.parametrize("variant", ["t5-v1.0"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_widened_without_loss(variant, make_model, tmp_path, dtype):
-    model = make_model(variant, 0).to(dtype)
+def test_half_precision_is_widened_without_loss(variant, tmp_path, dtype):
+    model = zoo.make(variant, 0).to(dtype)
     model.save_pretrained(tmp_path / "half")
     embedding = hf.load(tmp_path / "half")[1]["embedding"]
     assert embedding.dtype == np.float32
     np.testing.assert_array_equal(embedding, model.shared.weight.detach().float().numpy())
 
 
-@pytest.mark.parametrize("variant", ["v1.1"])
+@pytest.mark.parametrize("variant", ["t5-v1.1"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_type_of_a_folder_is_kept_there_and_back(variant, make_model, tmp_path, dtype):
+def test_the_type_of_a_folder_is_kept_there_and_back(variant, tmp_path, dtype):
     """As bits: safetensors' numpy reader and writer know bfloat16."""
-    make_model(variant, 0).to(dtype).save_pretrained(tmp_path / "hf")
+    zoo.make(variant, 0).to(dtype).save_pretrained(tmp_path / "hf")
     hf.save(tmp_path / "back", *hf.open_folder(tmp_path / "hf"), shard_bytes=3000)
     before, after = tensors(tmp_path / "hf"), tensors(tmp_path / "back")
     assert before.keys() == after.keys() and len(list((tmp_path / "back").glob("*.safetensors"))) > 1
@@ -130,7 +127,7 @@ def test_the_type_of_a_folder_is_kept_there_and_back(variant, make_model, tmp_pa
     assert json.loads((tmp_path / "back" / "config.json").read_text())["dtype"] == str(dtype).split(".")[1]
 
 
-@pytest.mark.parametrize("variant", ["v1.1"])
+@pytest.mark.parametrize("variant", ["t5-v1.1"])
 def test_every_device_gets_its_part(hf_folder):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     config, params = hf.load(hf_folder)
@@ -196,7 +193,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("variant", ["v1.0"])
+@pytest.mark.parametrize("variant", ["t5-v1.0"])
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_folder_is_refused_in_one_line(hf_folder, kind):
     hf.load(hf_folder)
@@ -207,9 +204,9 @@ def test_a_broken_folder_is_refused_in_one_line(hf_folder, kind):
     assert str(hf_folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("variant", ["v1.0"])
-def test_a_missing_shard_is_named(variant, make_model, tmp_path):
-    make_model(variant, 0).save_pretrained(tmp_path, max_shard_size="8KB")
+@pytest.mark.parametrize("variant", ["t5-v1.0"])
+def test_a_missing_shard_is_named(variant, tmp_path):
+    zoo.make(variant, 0).save_pretrained(tmp_path, max_shard_size="8KB")
     shard = min(tmp_path.glob("*.safetensors"))
     shard.unlink()
     with pytest.raises(UserError, match=shard.name):

@@ -14,7 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig as HfBertConfig
 from transformers import BertModel, PreTrainedTokenizerFast
 
-from taggen_jax import generate, prepare, train
+from taggen_jax import convert, generate, prepare, train
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as our_tokenizers
 from taggen_jax.data.tokenizer import TokenizerConfig
@@ -82,6 +82,29 @@ def test_a_bare_encoder_becomes_a_tagger_whose_workdir_stands_alone(experiment, 
     generate.run(moved, [str(trained.catalog)], tmp_path / "out")
     with open(tmp_path / "out" / "predictions.jsonl") as file:
         assert all(json.loads(line)["tags"] is not None for line in file)
+
+
+def test_exported_and_imported_again_it_writes_the_same_tags(experiment, trained, tmp_path):
+    """The speller of tags travels in the folder's tags/; the vocabulary does not, so both are open."""
+    prepare.run(experiment, tmp_path / "data", input=[str(trained.catalog)])
+    train.run(experiment, tmp_path / "data", tmp_path / "workdir")
+    convert.export(tmp_path / "workdir", tmp_path / "hf")
+    model = convert.settings(tmp_path / "hf").model
+    again = dataclasses.replace(
+        experiment, model=model, generate=dataclasses.replace(experiment.generate, vocabulary="open")
+    )
+    convert.import_(tmp_path / "hf", tmp_path / "again", again)
+    for name in ("workdir", "again"):
+        generate.run(tmp_path / name, [str(trained.catalog)], tmp_path / "out" / name, experiment=again)
+    first, second = (
+        [
+            json.loads(line)
+            for line in (tmp_path / "out" / name / "predictions.jsonl").read_text().splitlines()
+        ]
+        for name in ("workdir", "again")
+    )
+    assert any(row["tags"] for row in first)
+    assert [(row["tags"], row["scores"]) for row in first] == [(row["tags"], row["scores"]) for row in second]
 
 
 def test_an_encoder_of_another_shape_is_refused_by_its_field(experiment, trained, tmp_path):
