@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from taggen_jax import calibrated
+from taggen_jax import calibrated, subsets
 from taggen_jax.decode.calibrate import Judged, cross_fitted, fit
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import predictions
@@ -31,6 +31,7 @@ def run(workdir: pathlib.Path, data: pathlib.Path, experiment: Experiment | None
     """
     step = best_step(workdir, experiment)
     experiment, tagger, params = open_workdir(workdir, experiment, step)
+    subsets.refuse(experiment.generate.subsets)
     prepared = Prepared(data)
     batches = prepared.eval_batches(experiment, SPLIT, experiment.generate.batch_size)
     answers = predictions(tagger, params, batches, prepared, SPLIT)

@@ -8,11 +8,12 @@ from taggen_jax import config as configs
 from taggen_jax.decode.calibrate import Calibration
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
-from taggen_jax.experiment import Experiment
+from taggen_jax.experiment import Experiment, GenerateConfig
 from taggen_jax.files import read_json, write_json
 from taggen_jax.runs.workdir import Workdir
 
 Finish = Callable[[Tagged], Tagged]
+UNRELATED = ("batch_size", "select")  # what a score does not depend on
 
 
 def finisher(root: pathlib.Path, experiment: Experiment, step: int) -> Finish:
@@ -33,6 +34,7 @@ def finisher(root: pathlib.Path, experiment: Experiment, step: int) -> Finish:
         calibration, made_for = Calibration.from_json(value["calibration"]), dict(value["for"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a calibration ({error!r}); {command}") from error
+    made_for = _completed(made_for)
     if made_for != (now := purpose(experiment, step)):
         changed = [name for name in now | made_for if now.get(name) != made_for.get(name)]
         raise UserError(
@@ -50,5 +52,13 @@ def save(root: pathlib.Path, experiment: Experiment, step: int, calibration: Cal
 def purpose(experiment: Experiment, step: int) -> dict[str, Any]:
     """What scores depend on: the checkpoint, and the search (not the batch, nor the choice that follows)."""
     settings = configs.to_dict(experiment.generate)
-    search = {name: value for name, value in settings.items() if name not in ("batch_size", "select")}
+    search = {name: value for name, value in settings.items() if name not in UNRELATED}
     return {"step": step, **search}
+
+
+def _completed(made_for: dict[str, Any]) -> dict[str, Any]:
+    """Settings that are younger than the calibration stand at their defaults."""
+    defaults = configs.to_dict(GenerateConfig())
+    decode = {**defaults["decode"], **made_for.get("decode", {})}
+    new = {name: value for name, value in defaults.items() if name not in UNRELATED}
+    return {**new, **made_for, "decode": decode}

@@ -1,6 +1,8 @@
 """A workdir's tag vocabulary as the trie of a closed search."""
 
+import difflib
 import sys
+from collections.abc import Iterable, Sequence
 
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data.tokenizer import Tokenizer
@@ -13,21 +15,30 @@ _OR_OPEN = "or set generate.vocabulary='open'"
 
 
 def build(
-    vocabulary: Vocabulary, tokenizer: Tokenizer, *, vocab_size: int, max_length: int
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    *,
+    vocab_size: int,
+    max_length: int,
+    forbidden: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], Trie]:
     """The tags that a search may write, and their trie, in which a tag's id is its place among them.
 
     These are the tags that some training product has: one seen only outside training has taught the model
     nothing (to offer it all the same, give it a count). Tags that do not fit into `max_length` are left out,
-    as they are in training, and named on standard error.
+    as they are in training, and named on standard error. Those of `forbidden` are as if they did not exist.
 
     Raises:
-      UserError: there are no tags, none fits, or the tokenizer cannot spell one.
+      UserError: there are no tags, none fits, the tokenizer cannot spell one, or a forbidden one is unknown.
     """
-    tags = tuple(tag for tag, count in zip(vocabulary.tags, vocabulary.counts, strict=True) if count)
+    refuse_unknown(forbidden, vocabulary, "generate.forbidden")
+    never = set(forbidden)
+    counts = zip(vocabulary.tags, vocabulary.counts, strict=True)
+    tags = tuple(tag for tag, count in counts if count and tag not in never)
     if not tags:
         raise UserError(
-            f"vocabulary.json: no tag with a count, expected at least one; prepare tagged rows, {_OR_OPEN}"
+            "vocabulary.json: no tag with a count that may be given, expected at least one;"
+            f" prepare tagged rows, {_OR_OPEN}"
         )
     lost = [tag for tag in tags if not tokenizer.survives(tag)]
     if lost:
@@ -51,6 +62,15 @@ def build(
         )
     except ValueError as error:
         raise UserError(f"vocabulary.json: {error}; respell them by tags.synonyms, {_OR_OPEN}") from error
+
+
+def refuse_unknown(tags: Iterable[str], vocabulary: Vocabulary, where: str) -> None:
+    """Raises UserError for the first tag that the vocabulary does not know, with one that is like it."""
+    for tag in tags:
+        if tag not in vocabulary:
+            close = difflib.get_close_matches(tag, vocabulary.tags, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "spell it as there"
+            raise UserError(f"{where}: tag {tag!r} is not in vocabulary.json; {hint}")
 
 
 def _named(tags: list[str]) -> str:

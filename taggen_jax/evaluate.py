@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from taggen_jax import subsets
 from taggen_jax.calibrated import finisher
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
@@ -41,6 +42,7 @@ def run(
     """
     step = best_step(workdir, experiment)
     experiment, tagger, params = open_workdir(workdir, experiment, step)
+    subsets.refuse(experiment.generate.subsets)
     finish = finisher(workdir, experiment, step)
     prepared, output = Prepared(data), output or workdir
     if not len(prepared.source(split)):

@@ -40,13 +40,16 @@ class GenerateConfig:
     else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
     tags of a closed vocabulary by the probability that a list begins with them, which sums to 1.
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
-    for one more pass over it and the whole head.
+    for one more pass over it and the whole head. `subsets` is a file of the sets of tags that products may
+    have, by the value of a field (see `taggen_jax.subsets`); `forbidden` tags are never given.
     """
 
     batch_size: int = 64
     vocabulary: Literal["closed", "open"] = "closed"
     mode: Literal["beam", "exact"] = "beam"
     report_mass: bool = False
+    subsets: str = ""
+    forbidden: tuple[str, ...] = ()
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
     select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
 
@@ -55,6 +58,8 @@ class GenerateConfig:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
         if self.mode == "exact" and self.vocabulary == "open":
             raise ValueError("mode='exact' needs vocabulary='closed': an open one has no end")
+        if self.vocabulary == "open" and (self.subsets or self.forbidden):
+            raise ValueError("subsets and forbidden are for vocabulary='closed': an open one knows no tags")
         if self.report_mass and (self.mode, self.vocabulary) != ("beam", "closed"):
             raise ValueError("report_mass is for mode='beam' and vocabulary='closed': else all mass is legal")
         if self.vocabulary == "closed" and self.decode.no_repeat_ngram:

@@ -30,7 +30,6 @@ from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand
-from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, load
@@ -53,11 +52,12 @@ class Encoded(NamedTuple):
     id: str
     source: list[int]
     truncated: bool
+    set: int = 0  # the number of the set of tags that it may have
 
     @property
     def content(self) -> str:
         """A hash of all that its tags depend on."""
-        return content(self.source)
+        return content(self.source, self.set)
 
 
 def run(
@@ -117,12 +117,14 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
     """What predictions depend on besides the input: the parts of the workdir by content, and the settings."""
     parts = trained(workdir)
     settings = configs.to_dict(experiment)
+    subsets = settings["generate"].pop("subsets")  # the content counts, not the name
     return {
         "taggen": __version__,
         "step": step,
         "weights": digest(parts.checkpoints / str(step) / "state"),
         "tokenizer": digest(parts.tokenizer),
         "vocabulary": digest(parts.vocabulary),
+        "subsets": digest(pathlib.Path(subsets)) if subsets else None,
         "calibration": digest(parts.calibration) if parts.calibration.exists() else None,
         "settings": {name: settings[name] for name in SETTINGS}
         | {"stream": {"source_length": experiment.stream.source_length}},
@@ -151,7 +153,7 @@ def _work(
                 Quarantine(job.part(shard, QUARANTINE)) as quarantine,
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
-                products = encode(reader.products(shard, quarantine), experiment, tagger.tokenizer)
+                products = encode(reader.products(shard, quarantine), experiment, tagger)
                 for row in predict(products, experiment, tagger, params, finish, known):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
@@ -214,14 +216,16 @@ def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:
     return counts["products"]
 
 
-def encode(products: Iterable[Product], experiment: Experiment, tokenizer: Tokenizer) -> Iterator[Encoded]:
+def encode(products: Iterable[Product], experiment: Experiment, tagger: Tagger) -> Iterator[Encoded]:
     """Cleans and tokenizes products exactly as `taggen prepare` does."""
+    tokenizer, subsets = tagger.tokenizer, tagger.subsets
     clean, length = cleaner(experiment.clean), experiment.stream.source_length
     stream = iter(products)
     while chunk := list(itertools.islice(stream, 256)):
         texts = [source_text(clean(product), experiment.text) for product in chunk]
         for product, pieces in zip(chunk, tokenizer.pieces(texts), strict=True):
-            yield Encoded(product.id, tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length))
+            number = subsets.number(product) if subsets else 0
+            yield Encoded(product.id, tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length), number)
 
 
 def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
@@ -234,5 +238,8 @@ def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Ma
         for i, product in enumerate(chunk):
             source_BS[i, : len(product.source)] = product.source
         weight_B = (np.arange(B) < len(chunk)).astype(np.float32)
-        yield {"source": source_BS, "row": np.arange(row, row + B, dtype=np.int32), "weight": weight_B}
+        row_B = np.arange(row, row + B, dtype=np.int32)
+        set_B = np.zeros(B, np.int32)
+        set_B[: len(chunk)] = [product.set for product in chunk]
+        yield {"source": source_BS, "row": row_B, "weight": weight_B, "set": set_B}
         row += B

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from taggen_jax import closed
+from taggen_jax import closed, subsets
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
@@ -31,17 +31,20 @@ from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
 from taggen_jax.training.step import within
 
-Generate = Callable[[Any, jax.Array, Tables | None], Beams]
+Generate = Callable[..., Beams]
 
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
-    """The compiled (params, source_BS, tables) -> Beams: encode once, then search.
+    """The compiled (params, source_BS, tables, set_B) -> Beams: encode once, then search.
 
-    With the tables of a vocabulary the search writes distinct tags of it only; with None, anything.
+    With the tables of a vocabulary the search writes distinct tags of it only, for each product those of its
+    set; with None, anything.
     """
 
     @functools.partial(jax.jit, compiler_options=_compiler_options())
-    def generate(params: Any, source_BS: jax.Array, vocabulary: Tables | None) -> Beams:
+    def generate(
+        params: Any, source_BS: jax.Array, vocabulary: Tables | None, set_B: jax.Array | None = None
+    ) -> Beams:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
@@ -53,6 +56,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
             return model.unembed(hidden_BWD, words_A), cache
 
         batch = source_BS.shape[0]
+        set_B = jnp.zeros(batch, jnp.int32) if set_B is None else set_B
         return beam_search(
             step,
             cache,
@@ -61,7 +65,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
             eos=model.cfg.eos,
             pad=model.cfg.pad,
             config=config,
-            constraint=constrain(vocabulary, jnp.zeros(batch, jnp.int32), config) if vocabulary else None,
+            constraint=constrain(vocabulary, set_B, config) if vocabulary else None,
         )
 
     return within(generate, mesh)
@@ -111,16 +115,18 @@ class Scores(NamedTuple):
     logprobs_BK: jax.Array
 
 
-def scorer(bundle: Bundle, mesh: Mesh) -> Callable[[Any, jax.Array, exact.Forest], Scores]:
-    """The compiled (params, source_BS, forest) -> Scores: encode once, then read the whole vocabulary."""
+def scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
+    """The compiled (params, source_BS, forest, set_B) -> Scores: encode once, then read all tags."""
 
     @jax.jit
-    def score(params: Any, source_BS: jax.Array, forest: exact.Forest) -> Scores:
+    def score(
+        params: Any, source_BS: jax.Array, forest: exact.Forest, set_B: jax.Array | None = None
+    ) -> Scores:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
 
-        def product(memory_and_segments: tuple[jax.Array, jax.Array]) -> jax.Array:
-            memory_SD, segments_S = memory_and_segments
+        def product(of: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+            memory_SD, segments_S, number = of
 
             def decode(inputs_X: jax.Array, positions_X: jax.Array, mask_XX: jax.Array) -> jax.Array:
                 sees_XS = jnp.broadcast_to(segments_S > 0, (len(inputs_X), len(segments_S)))
@@ -129,10 +135,11 @@ def scorer(bundle: Bundle, mesh: Mesh) -> Callable[[Any, jax.Array, exact.Forest
                 )
                 return hidden_BXD[0]
 
-            return exact.log_probabilities(decode, model.unembed, forest)
+            return exact.log_probabilities(decode, model.unembed, forest, number)
 
         memory_BSD = model.encode(source_BS, segments_BS)
-        logprob_BL = jax.lax.map(product, (memory_BSD, segments_BS), batch_size=AT_ONCE)
+        set_B = jnp.zeros(source_BS.shape[0], jnp.int32) if set_B is None else set_B
+        logprob_BL = jax.lax.map(product, (memory_BSD, segments_BS, set_B), batch_size=AT_ONCE)
         logprob_BK, tag_BK = jax.lax.top_k(logprob_BL, min(KEPT, logprob_BL.shape[1]))
         return Scores(tag_BK, logprob_BK)
 
@@ -144,6 +151,7 @@ class Tagger:
 
     Attributes:
       tokenizer: the one that the model was trained with.
+      subsets: the sets of tags that products may have; None where all may have all.
     """
 
     def __init__(
@@ -157,7 +165,7 @@ class Tagger:
         """Compiles the vocabulary into tables where the config closes it.
 
         Raises:
-          UserError: the vocabulary cannot be closed, see `closed.build`.
+          UserError: the vocabulary cannot be closed, see `closed.build`, or its subsets do not fit it.
         """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
@@ -165,25 +173,31 @@ class Tagger:
         decode = of_family(config.decode, model)
         self._tags: tuple[str, ...] = ()
         self._mass: Callable[..., jax.Array] | None = None
-        self._search: Callable[[Any, jax.Array], Beams | Scores]
+        self._search: Callable[[Any, jax.Array, jax.Array | None], Beams | Scores]
+        self.subsets = subsets.load(config.subsets) if config.subsets else None
         if config.vocabulary == "open":
             search = generator(bundle, decode, mesh)
-            self._search = lambda params, source_BS: search(params, source_BS, None)
+            self._search = lambda params, source_BS, _: search(params, source_BS, None)
             return
         room = decode.max_length - (decode.forced_first >= 0)
         self._tags, trie = closed.build(
-            vocabulary, tokenizer.tags, vocab_size=model.vocab_size, max_length=room
+            vocabulary,
+            tokenizer.tags,
+            vocab_size=model.vocab_size,
+            max_length=room,
+            forbidden=config.forbidden,
         )
+        sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else None
         everywhere = replicated(mesh)
         if config.mode == "exact":
             forced = [decode.forced_first] if decode.forced_first >= 0 else []
-            forest = jax.device_put(exact.forest(trie, [model.start, *forced]), everywhere)
+            forest = jax.device_put(exact.forest(trie, [model.start, *forced], sets_GX=sets_GX), everywhere)
             score = scorer(bundle, mesh)
-            self._search = lambda params, source_BS: score(params, source_BS, forest)
+            self._search = lambda params, source_BS, set_B: score(params, source_BS, forest, set_B)
         else:
-            table = jax.device_put(tables(trie), everywhere)
+            table = jax.device_put(tables(trie, sets_GX), everywhere)
             search = generator(bundle, decode, mesh)
-            self._search = lambda params, source_BS: search(params, source_BS, table)
+            self._search = lambda params, source_BS, set_B: search(params, source_BS, table, set_B)
             self._mass = masses(bundle, decode, mesh) if config.report_mass else None
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
@@ -193,12 +207,14 @@ class Tagger:
 
         Args:
           params: the model's parameters.
-          batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`.
+          batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`;
+            with subsets also "set" int32 [B], the number of each product's.
         """
         before: tuple[Mapping[str, np.ndarray], Beams | Scores, jax.Array | None] | None = None
         for batch in batches:
-            source_BS = put_batch({"source": batch["source"]}, self._mesh)["source"]
-            found = self._search(params, source_BS)
+            names = ("source", "set") if self.subsets else ("source",)
+            source_BS, *sets = put_batch({name: batch[name] for name in names}, self._mesh).values()
+            found = self._search(params, source_BS, sets[0] if sets else None)
             if before:
                 yield from self._answers(*before)
             before = batch, found, self._mass(params, source_BS, found) if self._mass else None

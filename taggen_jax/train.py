@@ -12,6 +12,7 @@ from flax import traverse_util
 from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
+from taggen_jax import subsets
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store
 from taggen_jax.data.stream import Batch
@@ -48,6 +49,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     Raises:
       UserError: data and config do not fit, or the workdir belongs to another experiment.
     """
+    subsets.refuse(experiment.generate.subsets)
     prepared, work, cfg = Prepared(data), Workdir(workdir), experiment.train
     mesh = make_mesh(experiment.mesh)
     check_batch(

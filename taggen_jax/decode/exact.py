@@ -8,11 +8,12 @@ the sum over the decisions on its path:
 
     log p(the first tag is this one | product, the first tag is one of the vocabulary)
 
-which sums to 1 over the tags, and is what a search with `max_tags=1` gives to its outputs.
+which sums to 1 over the tags, and is what a search with `max_tags=1` gives to its outputs. Where a product
+may have a set of the tags only, a decision is legal if it leads to one of them.
 
 Only nodes with children are read. A long trie is read in chunks: nodes in depth-first order, each chunk with
 the ancestors of its first node, which are all that it lacks. Letters: C chunks, X nodes of a chunk, E
-decisions of a chunk, P decisions on the way to a tag, L tags, A alphabet.
+decisions of a chunk, P decisions on the way to a tag, L tags, A alphabet, G sets of tags.
 """
 
 import dataclasses
@@ -32,7 +33,9 @@ CHUNK = 1024  # nodes; attention costs their square
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["token_CX", "depth_CX", "parent_CX", "place_CE", "letter_CE", "way_LP", "words_A"],
+    data_fields=[
+        *("token_CX", "depth_CX", "parent_CX", "place_CE", "letter_CE", "legal_CEG", "way_LP", "words_A")
+    ],
     meta_fields=["levels"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Forest:
       parent_CX: int32, the place of its parent in the chunk; the root's is its own.
       place_CE: int32, the place of the node where each decision is taken; X for padding.
       letter_CE: int32, which way it goes: letter 0 ends the tag.
+      legal_CEG: bool, whether it leads to a tag of each set.
       way_LP: int32, the decisions to each tag by vocabulary id, as c * E + e; C * E for none, and C * E + 1
         for an impossible one, where a row is padding.
       words_A: int32, the token ids of the letters; the first two are the end and the separator.
@@ -56,6 +60,7 @@ class Forest:
     parent_CX: Array
     place_CE: Array
     letter_CE: Array
+    legal_CEG: Array
     way_LP: Array
     words_A: Array
     levels: int
@@ -65,26 +70,31 @@ def log_probabilities(
     decode: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
     unembed: Callable[[jax.Array, jax.Array], jax.Array],
     forest: Forest,
+    of: jax.Array | int = 0,
 ) -> jax.Array:
-    """float32 [L]: each tag's log-probability for one product; -inf for tags that are padding.
+    """float32 [L]: each tag's log-probability for one product; -inf for padding and tags it may not have.
 
     Args:
       decode: (inputs_X, positions_X, mask_XX) -> hidden_XD of one product.
       unembed: (hidden_XD, words_A) -> logits_XA.
       forest: of the vocabulary, or of the product's own candidates.
+      of: int32, the set of tags that the product may have.
     """
 
     def chunk(part: tuple[jax.Array, ...]) -> jax.Array:
-        token_X, depth_X, parent_X, place_E, letter_E = part
+        token_X, depth_X, parent_X, place_E, letter_E, legal_EG = part
         hidden_XD = decode(token_X, depth_X, _ancestors(parent_X, forest.levels))
         logits_XA = unembed(hidden_XD, forest.words_A)
         logits_XA = logits_XA.at[:, 0].set(jnp.logaddexp(logits_XA[:, 0], logits_XA[:, 1]))
         logit_E = logits_XA.at[place_E, letter_E].get(mode="fill", fill_value=-jnp.inf)
+        logit_E = jnp.where(legal_EG[:, of], logit_E, -jnp.inf)
         top_X = jax.ops.segment_max(logit_E, place_E, len(token_X))
         total_X = jax.ops.segment_sum(jnp.exp(logit_E - top_X[place_E]), place_E, len(token_X))
-        return logit_E - top_X[place_E] - jnp.log(total_X)[place_E]
+        logprob_E = logit_E - top_X[place_E] - jnp.log(total_X)[place_E]
+        return jnp.where(legal_EG[:, of], logprob_E, -jnp.inf)  # a node without a legal decision has no top
 
-    parts = (forest.token_CX, forest.depth_CX, forest.parent_CX, forest.place_CE, forest.letter_CE)
+    nodes = (forest.token_CX, forest.depth_CX, forest.parent_CX)
+    parts = (*nodes, forest.place_CE, forest.letter_CE, forest.legal_CEG)
     logprob_CE = jax.lax.map(chunk, parts)
     logprob = jnp.append(logprob_CE.reshape(-1), jnp.array([0.0, -jnp.inf]))
     return logprob[forest.way_LP].sum(axis=-1)
@@ -100,13 +110,16 @@ def _ancestors(parent_X: jax.Array, levels: int) -> jax.Array:
     return mask_XX
 
 
-def forest(trie: Trie, prefix: Sequence[int], chunk: int = CHUNK) -> Forest:
+def forest(
+    trie: Trie, prefix: Sequence[int], chunk: int = CHUNK, sets_GX: np.ndarray | None = None
+) -> Forest:
     """The trie as inputs of a decoder.
 
     Args:
       trie: of the tags.
       prefix: what the decoder reads before a tag: the start token, and a forced one after it.
       chunk: nodes that are read at once, at most.
+      sets_GX: as of `constraint.tables`.
     """
     head, run = len(prefix) - 1, chunk - trie.levels - len(prefix)
     nodes = np.flatnonzero(np.diff(trie.first_N)[: trie.nodes])  # with children
@@ -135,13 +148,15 @@ def forest(trie: Trie, prefix: Sequence[int], chunk: int = CHUNK) -> Forest:
     number, E = _numbered(chunk_N[node])
     place_CE, letter_CE = np.full((len(runs), E), X, np.int32), np.zeros((len(runs), E), np.int32)
     place_CE.reshape(-1)[number], letter_CE.reshape(-1)[number] = place_N[node], letter
+    way_LP = _ways(trie, number, ends, len(runs) * E)
     return Forest(
         token_CX=token_CX,
         depth_CX=depth_CX,
         parent_CX=parent_CX,
         place_CE=place_CE,
         letter_CE=letter_CE,
-        way_LP=_ways(trie, number, ends, len(runs) * E),
+        legal_CEG=_legal(way_LP, sets_GX, len(trie.tags_L), len(runs) * E).reshape(len(runs), E, -1),
+        way_LP=way_LP,
         words_A=words_A,
         levels=power_of_two(trie.levels + head),
     )
@@ -184,3 +199,12 @@ def _ways(trie: Trie, number: np.ndarray, ends: np.ndarray, none: int) -> np.nda
         way_LP[: len(here_L), p] = to_N[here_L]
         here_L = trie.parent_N[here_L]
     return way_LP
+
+
+def _legal(way_LP: np.ndarray, sets_GX: np.ndarray | None, tags: int, decisions: int) -> np.ndarray:
+    """bool [C * E, G]: the decisions on the way to some tag of each set."""
+    allowed_GX = np.ones((1, tags), bool) if sets_GX is None else sets_GX
+    legal_EG = np.zeros((decisions + 2, power_of_two(len(allowed_GX))), bool)  # the last two are no decisions
+    for group, allowed_X in enumerate(allowed_GX):
+        legal_EG[way_LP[:tags][allowed_X], group] = True
+    return legal_EG[:decisions]
