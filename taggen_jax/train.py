@@ -227,6 +227,7 @@ def _feed(
     )
 
     def outputs() -> Iterator[np.ndarray]:
+        print(f"{work.encoded}: the encoder reads {rows:,} products, once")
         batches = prepared.eval_batches(experiment, "train", size)
         return _ahead(run(params, put_batch(batch, mesh)["source"]) for batch in batches)
 
