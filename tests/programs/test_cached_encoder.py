@@ -169,6 +169,6 @@ def test_outputs_of_something_else_are_not_taken(outputs, other):
 def test_outputs_too_large_for_the_disk_are_refused_with_their_size(tmp_path):
     identity = encoded.identity((10**12, 96, 384), np.float32, parameters="p", rows="r")
     with pytest.raises(
-        UserError, match=r"1000000000000 x 96 x 384 float32\) take 137,329.1 GiB, and .* free"
+        UserError, match=r"1000000000000 x 96 x 384 float32\) take 137,329,101.6 GiB, and .* free"
     ):
         encoded.stored(tmp_path, identity, lambda: iter(()))
