@@ -113,7 +113,7 @@ def measure(args: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any]:
         folder, identity, lambda: (np.asarray(encode(params, batch["source"])) for batch in drawn)
     )
     filling = time.perf_counter() - begin
-    frozen = tuple(encoder.reads(bundle))
+    frozen = tuple({path.split("/")[0] for path in encoder.reads(bundle)})
     runs = {
         "all": runner(bundle, (), lambda batch: batch),
         "frozen": runner(bundle, frozen, lambda batch: batch),

@@ -48,6 +48,6 @@ def check_frozen(bundle: Bundle, partition: Partition) -> None:
     """Raises a UserError where the encoder's outputs cannot be cached, because something in it trains."""
     if warm := trains(bundle, partition):
         raise UserError(
-            f"train.cache_encoder: the encoder reads {len(warm)} parameters that train ({', '.join(warm[:3])}"
-            f"{', ..' if len(warm) > 3 else ''}); add them to train.freeze, or set cache_encoder to False"
+            f"train.cache_encoder: the encoder reads {', '.join(sorted({path.split('/')[0] for path in warm}))}, "
+            "of which something trains; add that to train.freeze, or set cache_encoder to False"
         )

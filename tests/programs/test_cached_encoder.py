@@ -105,9 +105,7 @@ def test_a_thaw_in_the_middle_goes_back_to_the_ordinary_step(run, cached):
 
 
 def test_an_encoder_that_trains_is_refused(run):
-    with pytest.raises(
-        UserError, match=r"train\.cache_encoder: the encoder reads 2 .* \(projection/bias, proj"
-    ):
+    with pytest.raises(UserError, match=r"train\.cache_encoder: the encoder reads projection, of which"):
         run("refused", freeze=("encoder",))
 
 
