@@ -210,7 +210,7 @@ def pretrained(training: Training, mesh: Mesh) -> Params:
 def _feed(
     experiment: Experiment, prepared: Prepared, training: Training, params: Params, mesh: Mesh, work: Workdir
 ) -> Callable[[Batch], Batch]:
-    """batch -> what the step takes: with the outputs of an encoder that is cached, or else the batch itself."""
+    """batch -> what the step takes: with the encoder's outputs where they are cached, else as it is."""
     bundle = training.bundle
     if not experiment.train.cache_encoder or encoder.trains(bundle, training.partition):
         return lambda batch: batch
@@ -229,6 +229,7 @@ def _feed(
     )
 
     def outputs() -> Iterator[np.ndarray]:
+        print(f"{work.encoded}: the encoder reads {rows:,} products, once")
         batches = prepared.eval_batches(experiment, "train", size)
         return _ahead(run(params, put_batch(batch, mesh)["source"]) for batch in batches)
 

@@ -46,8 +46,9 @@ def trains(bundle: Bundle, partition: Partition) -> tuple[str, ...]:
 
 def check_frozen(bundle: Bundle, partition: Partition) -> None:
     """Raises a UserError where the encoder's outputs cannot be cached, because something in it trains."""
-    if warm := trains(bundle, partition):
+    warm = sorted({path.split("/")[0] for path in trains(bundle, partition)})
+    if warm:
         raise UserError(
-            f"train.cache_encoder: the encoder reads {len(warm)} parameters that train ({', '.join(warm[:3])}"
-            f"{', ..' if len(warm) > 3 else ''}); add them to train.freeze, or set cache_encoder to False"
+            f"train.cache_encoder: the encoder reads {', '.join(warm)}, of which something trains; add that to "
+            "train.freeze, or set cache_encoder to False"
         )
