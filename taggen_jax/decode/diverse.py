@@ -3,8 +3,8 @@
 Each group is an ordinary search of its own. Within a step they go in order, and a token costs a group a
 penalty for every beam of the groups before it that has just taken the token. As in transformers 4
 (`num_beam_groups`, `diversity_penalty`) the penalty lowers the scores of hypotheses for good; unlike
-there, a group that has finished counts no more (there, its padding does). Letters as in `beam`; G groups, here
-of W beams each.
+there, a group that has finished counts no more (there, its padding does). Letters as in `beam`; G groups
+of W beams each here.
 """
 
 import jax
