@@ -255,9 +255,10 @@ def answer(
     tokenizer: Tokenizer, tokens_NT: np.ndarray, logprobs_N: np.ndarray, config: SelectConfig
 ) -> Tagged:
     """Reads the hypotheses of one product, best first, and weighs their tags."""
+    found = dict(zip(map(tuple, tokens_NT.tolist()), logprobs_N, strict=True))  # groups may find the same
     hypotheses = [
         (tokenizer.tags.decode_tags(tokens), float(logprob))
-        for tokens, logprob in zip(tokens_NT.tolist(), logprobs_N, strict=True)
+        for tokens, logprob in found.items()
         if np.isfinite(logprob)
     ]
     return select(hypotheses, config)

@@ -1,7 +1,8 @@
 """Beam search in one `jax.lax.while_loop`, equal to Hugging Face's `generate` in tokens and scores.
 
 It knows no model: `step` gives logits for the next token, and anything that it remembers is in its cache.
-Letters: B batch, W beam, N hypotheses returned, T new tokens, V vocabulary, C = 2W candidates.
+Letters: B batch, W beam, N hypotheses returned, T new tokens, V vocabulary, C = 2W candidates. In groups (see
+`diverse`) each group is searched like a product of its own: inside, B is B x groups and W the beams of one.
 
 A hypothesis of n tokens, its end of sequence included, scores
 
@@ -22,7 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from taggen_jax.decode import rules
+from taggen_jax.decode import diverse, rules
 from taggen_jax.decode.topk import top_k
 
 Cache = TypeVar("Cache")  # the model's own business
@@ -50,6 +51,8 @@ class DecodeConfig:
     no_repeat_ngram: int = 0  # no n tokens in a row come twice, the bos counted; their `no_repeat_ngram_size`
     forced_first: int = -1  # the id of the first new token; their `forced_bos_token_id`; -1 forces none
     forced_last: int = -1  # the id of the token at the maximum length; their `forced_eos_token_id`
+    groups: int = 1  # searches of beams / groups beams each, kept apart, see `diverse`
+    diversity: float = 0.0  # nats that a token costs for each beam of an earlier group that takes it as well
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.max_length < 1:
@@ -58,11 +61,20 @@ class DecodeConfig:
             raise ValueError(f"n_best={self.n_best} must be in 1..beams={self.beams}")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(f"min_length={self.min_length} must be in 0..max_length={self.max_length}")
+        if self.groups < 1 or self.beams % self.groups:
+            raise ValueError(f"groups={self.groups} must divide beams={self.beams}")
+        if self.diversity < 0 or (self.diversity and self.groups == 1):
+            raise ValueError(f"diversity={self.diversity} must be 0 or more, and 0 where groups=1")
         if self.no_repeat_ngram < 0 or self.forced_first < -1 or self.forced_last < -1:
             raise ValueError(
                 f"no_repeat_ngram={self.no_repeat_ngram} must be 0 or more; forced_first={self.forced_first}"
                 f" and forced_last={self.forced_last} must be token ids, or -1"
             )
+
+    @property
+    def width(self) -> int:
+        """The beams of a group."""
+        return self.beams // self.groups
 
 
 class Constraint(NamedTuple):
@@ -89,7 +101,7 @@ class Beams(NamedTuple):
     """
 
     tokens_BNT: jax.Array  # int32, without the leading bos; pads after the end of sequence
-    scores_BN: jax.Array  # float32, as `sequences_scores` of Hugging Face
+    scores_BN: jax.Array  # float32, as `sequences_scores` of Hugging Face; less the penalties of groups
     logprobs_BN: jax.Array  # float32, the sum of the tokens' log-probabilities
     lengths_BN: jax.Array  # int32, tokens with the end of sequence (absent if cut at the maximum length)
     token_logprobs_BNT: jax.Array  # float32, 0 after the end of sequence
@@ -158,11 +170,12 @@ def beam_search(
 
     def advance(carry: tuple[_State, Cache]) -> tuple[_State, Cache]:
         state, cache = carry
-        logits_BWV, cache = step(state.token_BW, cache, state.t, state.ancestry_BWT)
-        beam_BC, token_BC, logprob_BC, sum_BC, move_BC = _candidates(logits_BWV, state, rank, config)
+        token_BW, ancestry_BWT = joined((state.token_BW, state.ancestry_BWT + first_B11))
+        logits_BWV, cache = step(token_BW, cache, state.t, ancestry_BWT)
+        beam_BC, token_BC, logprob_BC, sum_BC, move_BC = _candidates(logits_BWV, state, rank, eos, config)
         paths = _extend(_pick(state.live, beam_BC), token_BC, logprob_BC, state.t)
         done_BW, done = _finish(state, sum_BC, token_BC, paths, eos, config)
-        live_BW, rank_BW = jax.lax.top_k(jnp.where(token_BC == eos, NEVER, sum_BC), config.beams)
+        live_BW, rank_BW = jax.lax.top_k(jnp.where(token_BC == eos, NEVER, sum_BC), config.width)
         parent_BW = _take(beam_BC, rank_BW)
         state = _State(
             t=state.t + 1,
@@ -179,25 +192,39 @@ def beam_search(
 
     def rank(logits_BWV: jax.Array, state: _State, size: int) -> tuple[jax.Array, jax.Array, Any]:
         if constraint:
-            return constraint.rank(logits_BWV, state.legal, state.t, size)
-        return *_rank(logits_BWV, state, size, bos, eos, config), None
+            return parted(constraint.rank(logits_BWV, joined(state.legal), state.t, size))
+        tokens_BWT = joined(state.live.tokens_BWT)
+        return *parted(_rank(logits_BWV, tokens_BWT, state.t, size, bos, eos, config)), None
 
     def follow(legal: Any, parent_BW: jax.Array, move_BW: Any, t: jax.Array) -> Any:
         if not constraint:
             return None
         inherited = _pick(legal, parent_BW)
-        moved = constraint.advance(inherited, move_BW)
+        moved = parted(constraint.advance(joined(inherited), joined(move_BW)))
         if config.forced_first < 0:
             return moved
         return jax.tree.map(lambda old, new: jnp.where(t == 0, old, new), inherited, moved)
 
-    start = _start(batch, bos, pad, config)._replace(legal=constraint.start if constraint else None)
+    def joined(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.reshape(batch, config.beams, *x.shape[2:]), tree)
+
+    def parted(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.reshape(-1, config.width, *x.shape[2:]), tree)
+
+    group_B = jnp.arange(batch * config.groups, dtype=jnp.int32) % config.groups
+    first_B11 = (group_B * config.width)[:, None, None]
+    start = _start(batch * config.groups, bos, pad, config)
+    start = start._replace(legal=parted(constraint.start) if constraint else None)
     state, _ = jax.lax.while_loop(unfinished, advance, (start, cache))
-    return _best(state, eos, config.n_best)
+    done_BW, done = joined((state.done_BW, state.done))
+    if config.groups > 1:
+        done_BW, rank_BW = jax.lax.top_k(done_BW, config.beams)
+        done = _pick(done, rank_BW)
+    return _best(done_BW, done, eos, config.n_best)
 
 
 def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
-    shape_BW = (batch, config.beams)
+    shape_BW = (batch, config.width)
     shape_BWT = (*shape_BW, config.max_length)
     empty = _Paths(jnp.full(shape_BWT, pad, jnp.int32), jnp.zeros(shape_BWT, jnp.float32))
     none_BW = jnp.full(shape_BW, NEVER, jnp.float32)
@@ -218,15 +245,26 @@ def _candidates(
     logits_BWV: jax.Array,
     state: _State,
     rank: Callable[[jax.Array, _State, int], tuple[jax.Array, jax.Array, Any]],
+    eos: int,
     config: DecodeConfig,
 ) -> _Candidates:
     """The 2W best continuations of each product, which are among the 2W best of each of its beams."""
-    size = 2 * config.beams
-    logprob_BWK, token_BWK, move_BWK = rank(logits_BWV, state, size)
+    size = 2 * config.width
+    penalised = config.beams - config.width  # tokens at most: so many more are needed to have the best left
+    logprob_BWK, token_BWK, move_BWK = rank(logits_BWV, state, size + penalised)
+    certain = jnp.bool_(False)
     for token, t in ((config.forced_first, 0), (config.forced_last, config.max_length - 1)):
         if token >= 0:
             logprob_BWK, token_BWK = rules.force(token, state.t == t, logprob_BWK, token_BWK)
+            certain |= state.t == t
     sum_BWK = state.live_BW[:, :, None] + logprob_BWK
+    if config.groups > 1:
+        sum_BGWK, token_BGWK, open_BG = (
+            x.reshape(-1, config.groups, *x.shape[1:]) for x in (sum_BWK, token_BWK, state.open_B)
+        )
+        cost_BGWK = diverse.penalties(sum_BGWK, token_BGWK, open_BG, eos, config.diversity)
+        cost_BWK = cost_BGWK.reshape(sum_BWK.shape)
+        sum_BWK = jnp.where(certain, sum_BWK, sum_BWK - cost_BWK)
     batch, _, each = sum_BWK.shape
     sum_BC, place_BC = jax.lax.top_k(sum_BWK.reshape(batch, -1), size)
     token_BC, logprob_BC, move_BC = jax.tree.map(
@@ -236,18 +274,22 @@ def _candidates(
 
 
 def _rank(
-    logits_BWV: jax.Array, state: _State, size: int, bos: int, eos: int, config: DecodeConfig
+    logits_BWV: jax.Array,
+    tokens_BWT: jax.Array,
+    t: jax.Array,
+    size: int,
+    bos: int,
+    eos: int,
+    config: DecodeConfig,
 ) -> tuple[jax.Array, jax.Array]:
     """Each beam's best continuations without a constraint: V is ranked once a beam, on bare logits."""
     logits_BWV = logits_BWV.astype(jnp.float32)
     total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
     is_eos_V = jnp.arange(logits_BWV.shape[-1]) == eos
-    too_early_V = is_eos_V & (state.t + 1 < config.min_length)
+    too_early_V = is_eos_V & (t + 1 < config.min_length)
     logits_BWV = jnp.where(too_early_V[None, None], NEVER, logits_BWV)  # forbidden, not renormalised
     if config.no_repeat_ngram:
-        logits_BWV = rules.forbid_repeats(
-            logits_BWV, state.live.tokens_BWT, state.t, bos, config.no_repeat_ngram
-        )
+        logits_BWV = rules.forbid_repeats(logits_BWV, tokens_BWT, t, bos, config.no_repeat_ngram)
     best_BWK, token_BWK = top_k(logits_BWV, min(size, logits_BWV.shape[-1]))
     return best_BWK - total_BW[:, :, None], token_BWK
 
@@ -256,7 +298,7 @@ def _finish(
     state: _State, sum_BC: jax.Array, token_BC: jax.Array, paths_BC: _Paths, eos: int, config: DecodeConfig
 ) -> tuple[jax.Array, _Paths]:
     """Merges the candidates that end here into the W best finished hypotheses."""
-    width = config.beams
+    width = config.width
     length = state.t + 1
     ends_BW = (token_BC[:, :width] == eos) | (length == config.max_length)
     score_BW = sum_BC[:, :width] / length.astype(jnp.float32) ** config.length_penalty
@@ -303,10 +345,10 @@ def _own_slots(shape_BWT: tuple[int, ...]) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, shape_BWT, 1)
 
 
-def _best(state: _State, eos: int, n_best: int) -> Beams:
-    tokens_BNT = state.done.tokens_BWT[:, :n_best]
-    scores_BN = state.done_BW[:, :n_best]
-    logprobs_BNT = state.done.logprobs_BWT[:, :n_best]
+def _best(done_BW: jax.Array, done: _Paths, eos: int, n_best: int) -> Beams:
+    tokens_BNT = done.tokens_BWT[:, :n_best]
+    scores_BN = done_BW[:, :n_best]
+    logprobs_BNT = done.logprobs_BWT[:, :n_best]
     is_eos_BNT = tokens_BNT == eos
     full = jnp.int32(tokens_BNT.shape[-1])
     lengths_BN = jnp.where(is_eos_BNT.any(axis=-1), jnp.argmax(is_eos_BNT, axis=-1) + 1, full)
