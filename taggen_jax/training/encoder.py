@@ -49,6 +49,6 @@ def check_frozen(bundle: Bundle, partition: Partition) -> None:
     warm = sorted({path.split("/")[0] for path in trains(bundle, partition)})
     if warm:
         raise UserError(
-            f"train.cache_encoder: the encoder reads {', '.join(warm)}, of which something trains; add that to "
-            "train.freeze, or set cache_encoder to False"
+            f"train.cache_encoder: the encoder reads {', '.join(warm)}, of which something trains; add that "
+            "to train.freeze, or set cache_encoder to False"
         )
