@@ -56,6 +56,17 @@ class CheckpointConfig:
         return value if self.mode == "max" else -value
 
 
+class Damaged(UserError):
+    """A checkpoint that cannot be read: cut short, say, or without one of its files."""
+
+    def __init__(self, folder: pathlib.Path, reason: str) -> None:
+        super().__init__(
+            f"{folder}: this checkpoint cannot be read, it is not whole ({reason}); copy it anew, or delete "
+            "its folder so that another one is taken"
+        )
+        self.reason = reason
+
+
 class Checkpoints:
     """The checkpoints in one folder.
 
@@ -162,13 +173,13 @@ class Checkpoints:
         for step in steps:
             try:
                 return (step, *self.restore(step, like(step)))
-            except UserError:
-                raise
-            except Exception as error:  # whatever the storage below raises for bytes that make no sense
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            except Damaged as error:
                 self._set_aside(step, damaged)
-                print(f"warning: {self._folder / str(step)}: damaged ({reason}); moved to {damaged}, "
-                      "going on from the checkpoint before", file=sys.stderr)
+                print(
+                    f"warning: {self._folder / str(step)}: damaged ({error.reason}); moved to {damaged}, "
+                    "going on from the checkpoint before",
+                    file=sys.stderr,
+                )
         if steps:
             raise UserError(
                 f"{self._folder}: none of its {len(steps)} checkpoints can be read; they are in {damaged}; "
@@ -241,10 +252,7 @@ class Checkpoints:
             yield
         except Exception as error:  # of no narrower class where a cut file is met
             reason = " ".join(str(error.__cause__ or error).split())[:200]
-            raise UserError(
-                f"{self._folder / str(step)}: this checkpoint cannot be read, it is not whole ({reason}); copy "
-                "it anew, or delete its folder so that another one is taken"
-            ) from error
+            raise Damaged(self._folder / str(step), reason) from error
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

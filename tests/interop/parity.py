@@ -106,9 +106,20 @@ def trainings_agree(model: Any, config: Any, params: Any) -> None:
     np.testing.assert_allclose(_our_losses(params, config, source_BS, target_BT), theirs, atol=1e-4)
 
 
+def without_dropout(config: Any) -> Any:
+    """The configuration with every rate of dropout at 0, those of its parts included."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = without_dropout(value)
+        elif field.name.endswith("dropout"):
+            changes[field.name] = 0.0
+    return dataclasses.replace(config, **changes)
+
+
 def _our_losses(params: Any, config: Any, source_BS: np.ndarray, target_BT: np.ndarray) -> list[float]:
-    rates = {f.name: 0.0 for f in dataclasses.fields(config) if f.name.endswith("dropout")}
-    bundle = build(dataclasses.replace(config, **rates), ComputeConfig())
+    bundle = build(without_dropout(config), ComputeConfig())
     optimizer = OptimizerConfig(
         learning_rate=LEARNING_RATE, schedule="constant", warmup_steps=0, weight_decay=DECAY, clip_norm=0.0
     )

@@ -123,11 +123,23 @@ def test_a_step_is_asked_for_only_when_the_next_is_dispatched(tmp_path: pathlib.
     log.close()
 
 
-def test_a_loss_that_is_no_number_is_null(tmp_path: pathlib.Path) -> None:
+def test_a_measure_that_is_no_number_is_null(tmp_path: pathlib.Path) -> None:
     with Log(Workdir(tmp_path), QUIET, steps=1, console=silent()) as log:
-        log.defer(1, sums(1) | {"loss": jnp.float32(math.inf), "nll": jnp.float32(math.nan)})
+        log.write(1, {"validation/loss": math.inf, "validation/nll": math.nan})
     (line,) = lines(tmp_path / "metrics.jsonl")
-    assert line["train/loss"] is None and line["train/nll"] is None
+    assert line["validation/loss"] is None and line["validation/nll"] is None
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_training_loss_that_is_no_number_ends_the_run_and_is_not_written(
+    loss: float, tmp_path: pathlib.Path
+) -> None:
+    with (
+        pytest.raises(UserError, match="step 1: the loss is"),
+        Log(Workdir(tmp_path), QUIET, steps=1, console=silent()) as log,
+    ):
+        log.defer(1, sums(1) | {"loss": jnp.float32(loss)})
+    assert not lines(tmp_path / "metrics.jsonl")
 
 
 def test_without_a_token_there_is_no_mean() -> None:
