@@ -47,7 +47,9 @@ def settings(folder: pathlib.Path) -> Experiment:
         )
     base = Experiment(model=model)
     decode, _ = generation.read(folder)
-    return dataclasses.replace(base, generate=dataclasses.replace(base.generate, decode=decode))
+    return dataclasses.replace(
+        base, generate=dataclasses.replace(base.generate, decode=decode, vocabulary="open")
+    )
 
 
 def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) -> None:

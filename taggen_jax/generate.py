@@ -192,7 +192,7 @@ def predict(
 
 
 def _answer(tagged: Tagged) -> Row:
-    mass = {} if tagged.legal_mass is None else {"legal_mass": round(tagged.legal_mass, 6)}
+    mass = {} if tagged.legal_mass is None else {"legal_mass": float(f"{tagged.legal_mass:.6g}")}
     return {"tags": tagged.tags, "scores": rounded(tagged.scores), **mass}
 
 

@@ -141,7 +141,7 @@ def test_a_cut_product_says_so(trained, tmp_path):
         ),
         (
             {"model": dataclasses.replace(EXPERIMENT.model, vocab_size=64)},
-            "model.vocab_size=64 is less than the",
+            "model.vocab_size=64 to read is less than the",
         ),
     ],
 )
