@@ -23,6 +23,8 @@ from taggen_jax.data import byte_tokens
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
+# Its advice to install PyTorch is for models; here only its tokenizers are used.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 TAGS = "tags"  # in a tokenizer's folder, that of the tokenizer of tags
 _PAD, _EOS, _UNK = "<pad>", "</s>", "<unk>"
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for a space
