@@ -47,7 +47,9 @@ VERBS = {
         config="file",
     ),
     "train": Verb(
-        "fine-tune or train a model; run again, it resumes", needs=("data", "workdir"), config="file"
+        "fine-tune or train a model; run again, it resumes (SIGTERM saves, then exits with status 143)",
+        needs=("data", "workdir"),
+        config="file",
     ),
     "evaluate": Verb(
         "tag a prepared split and measure the tags",
