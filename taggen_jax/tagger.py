@@ -41,7 +41,7 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     set; with None, anything.
     """
 
-    @functools.partial(jax.jit, compiler_options=_compiler_options())
+    @functools.partial(jax.jit, compiler_options=_compiler_options(mesh))
     def generate(
         params: Any, source_BS: jax.Array, vocabulary: Tables | None, set_B: jax.Array | None = None
     ) -> Beams:
@@ -71,12 +71,12 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     return within(generate, mesh)
 
 
-def _compiler_options() -> dict[str, Any]:
+def _compiler_options(mesh: Mesh) -> dict[str, Any]:
     """On CPU, XLA's fast library takes single matrix products only (measured: docs/performance.md).
 
     Left to itself it takes whole expressions too, and has their constants written out as whole arrays.
     """
-    if jax.default_backend() != "cpu":
+    if mesh.devices.flat[0].platform != "cpu":
         return {}
     return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 

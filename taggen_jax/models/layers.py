@@ -47,6 +47,16 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
     return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(layers))
 
 
+def platform() -> str:
+    """"cpu", "tpu" or "gpu": what the program being traced will run on.
+
+    The mesh in context knows, also where it is a described pod and this machine only compiles for it; without
+    one, it is what JAX runs on.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return str(device.platform) if device else jax.default_backend()
+
+
 def scan_layers(
     layer: Callable[[Array, Any], tuple[Array, Any]], x: Array, xs: Any, remat: str = "none"
 ) -> tuple[Array, Any]:
@@ -66,8 +76,7 @@ def scan_layers(
     def by_rows(x: Array, xs: Any) -> tuple[Array, Any]:
         return layer(shard_rows(x), xs)
 
-    unroll = jax.default_backend() == "cpu"
-    return jax.lax.scan(policies[remat](by_rows), x, xs, unroll=unroll)
+    return jax.lax.scan(policies[remat](by_rows), x, xs, unroll=platform() == "cpu")
 
 
 def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
@@ -78,7 +87,7 @@ def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
     """
     rows, length = xs_BS[0].shape
     chunk = max(d for d in range(1, rows + 1) if rows % d == 0 and d * length <= max(CHUNK_TOKENS, length))
-    if jax.default_backend() != "cpu" or jax.sharding.get_abstract_mesh().size > 1 or chunk == rows:
+    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1 or chunk == rows:
         return encode(*xs_BS)
     chunks = [x_BS.reshape(-1, chunk, length) for x_BS in xs_BS]
     memory = jax.lax.map(lambda chunk: encode(*chunk), tuple(chunks))
@@ -239,7 +248,7 @@ def apart(stacked: Any) -> Any:
     Taken apart before the loop over steps, a layer's weights and cache are buffers of their own: products
     read them where they lie, and a step writes its slot in place. Slices of a stack are copied every time.
     """
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return stacked
     count = jax.tree.leaves(stacked)[0].shape[0]
     return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
