@@ -24,7 +24,7 @@ from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle, Params
-from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch
+from taggen_jax.parallel.mesh import check_batch, check_cut, make_mesh, param_shardings, put_batch
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs import encoded
 from taggen_jax.runs.checkpoints import Checkpoints
@@ -57,6 +57,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     )
     _adopt(experiment, prepared, work)
     bundle = family.build(experiment.model, experiment.compute)
+    check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
     training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work)
     if first >= cfg.steps:

@@ -97,12 +97,16 @@ def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
 def shard_rows(x: Array) -> Array:
     """Keeps activations cut by rows over the mesh in context (`jax.set_mesh`); without one, returns x.
 
+    Where the mesh has a "sequence" axis that divides their tokens, they are cut along these as well.
+
     Said at the start of every layer, it leaves the compiler one sensible plan: weights are gathered,
     activations stay.
     """
-    if jax.sharding.get_abstract_mesh().empty:
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
         return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES))
+    tokens = "sequence" if x.shape[1] % mesh.shape["sequence"] == 0 else None
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES, tokens))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
