@@ -57,7 +57,7 @@ def measure(args: argparse.Namespace, size: str, batch: int, beams: int) -> dict
     bundle = family.build(model, ComputeConfig())
     decode = DecodeConfig(beams=beams, n_best=1, min_length=args.target, max_length=args.target)
     generate = generator(bundle, decode, make_mesh(MeshConfig()))
-    params = jax.jit(bundle.init)(jax.random.key(0))
+    params = jax.jit(lambda key: family.unstacked(bundle, bundle.init(key)))(jax.random.key(0))
     source_BS = np.random.default_rng(0).integers(2, model.vocab_size, (batch, args.source)).astype(np.int32)
 
     def once() -> float:

@@ -23,8 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from taggen_jax.decode import diverse, rules
-from taggen_jax.decode.topk import top_k
+from taggen_jax.decode import diverse, rules, topk
 
 Cache = TypeVar("Cache")  # the model's own business
 Step = Callable[[jax.Array, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]  # see `beam_search`
@@ -282,15 +281,21 @@ def _rank(
     eos: int,
     config: DecodeConfig,
 ) -> tuple[jax.Array, jax.Array]:
-    """Each beam's best continuations without a constraint: V is ranked once a beam, on bare logits."""
+    """Each beam's best continuations without a constraint: V is ranked once a beam, on bare logits.
+
+    What is forbidden goes after the normalisation: the rest is not renormalised.
+    """
     logits_BWV = logits_BWV.astype(jnp.float32)
-    total_BW = jax.nn.logsumexp(logits_BWV, axis=-1)
-    is_eos_V = jnp.arange(logits_BWV.shape[-1]) == eos
-    too_early_V = is_eos_V & (t + 1 < config.min_length)
-    logits_BWV = jnp.where(too_early_V[None, None], NEVER, logits_BWV)  # forbidden, not renormalised
+    early = config.min_length > 1
+    kept = min(size + early, logits_BWV.shape[-1])  # one more, where the end may have to go
+    best_BWK, token_BWK, total_BW = topk.rank(logits_BWV, kept)
     if config.no_repeat_ngram:
-        logits_BWV = rules.forbid_repeats(logits_BWV, tokens_BWT, t, bos, config.no_repeat_ngram)
-    best_BWK, token_BWK = top_k(logits_BWV, min(size, logits_BWV.shape[-1]))
+        allowed_BWV = rules.forbid_repeats(logits_BWV, tokens_BWT, t, bos, config.no_repeat_ngram)
+        best_BWK, token_BWK = topk.top_k(allowed_BWV, kept)
+    if early:
+        best_BWK = jnp.where((token_BWK == eos) & (t + 1 < config.min_length), NEVER, best_BWK)
+        best_BWK, place_BWK = jax.lax.top_k(best_BWK, min(size, kept))
+        token_BWK = jnp.take_along_axis(token_BWK, place_BWK, axis=2, mode="promise_in_bounds")
     return best_BWK - total_BW[:, :, None], token_BWK
 
 

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from taggen_jax.decode import topk
 from taggen_jax.decode.beam import NEVER, Constraint, DecodeConfig
-from taggen_jax.decode.topk import top_k
 from taggen_jax.decode.trie import Trie, power_of_two
 
 Array = Any  # numpy's where it is made, jax's where it is used
@@ -240,8 +240,8 @@ def _ranked(logits: jax.Array, legal: jax.Array, size: int) -> Ranked:
     """The `size` best legal logits (NEVER where there are fewer), their places, and the logsumexp of all."""
     short = [(0, 0), (0, 0), (0, max(0, size - logits.shape[-1]))]
     logits = jnp.pad(jnp.where(legal, logits.astype(jnp.float32), NEVER), short, constant_values=NEVER)
-    best, place = top_k(logits, size)
-    return best, jnp.minimum(place, legal.shape[-1] - 1), jax.nn.logsumexp(logits, axis=-1)
+    best, place, total = topk.rank(logits, size)
+    return best, jnp.minimum(place, legal.shape[-1] - 1), total
 
 
 def _offsets(tables: Tables, at: Place, node_BW: jax.Array, place_BWM: jax.Array) -> jax.Array:

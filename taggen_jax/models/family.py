@@ -40,7 +40,8 @@ class Bundle(NamedTuple):
       shapes: nested dict of `jax.ShapeDtypeStruct`, the parameters' shapes without their values.
       axes: the same tree with a tuple of logical axis names per parameter ("layers" first where stacked).
       init: key -> parameters, a nested dict of float32 arrays.
-      bind: parameters -> the model, with weights cast to the compute type; call it inside `jax.jit`.
+      bind: parameters -> the model, with weights cast to the compute type; call it inside `jax.jit`. Takes
+        them as `unstacked` leaves them, too.
     """
 
     config: ModelConfig | EncoderConfig
@@ -73,7 +74,8 @@ def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig) -> Bundle
         return nnx.to_pure_dict(nnx.state(module(config, compute, nnx.Rngs(params=key)), nnx.Param))
 
     def bind(params: Params) -> Any:
-        return nnx.merge(graph, nnx.State(jax.tree.map(lambda leaf: leaf.astype(dtype), params)))
+        whole = jax.tree.map(_restacked, params, is_leaf=lambda leaf: isinstance(leaf, tuple))
+        return nnx.merge(graph, nnx.State(jax.tree.map(lambda leaf: leaf.astype(dtype), whole)))
 
     shapes = nnx.to_pure_dict(abstract)
     named = nnx.to_pure_dict(nnx.map_state(lambda _, variable: _Axes(variable.axes), abstract))
@@ -81,6 +83,21 @@ def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig) -> Bundle
         lambda shape, names: ("layers",) * (len(shape.shape) - len(names)) + tuple(names), shapes, named
     )
     return Bundle(config, shapes, axes, init, bind)
+
+
+def unstacked(bundle: Bundle, params: Params) -> Params:
+    """The parameters with a tuple of layers in place of each stacked leaf.
+
+    A program that unrolls its layers reads such a layer where it lies; from a stack it copies every layer,
+    every time (`bind` stacks them again, but the compiler sees through a slice of a stack).
+    """
+    return jax.tree.map(
+        lambda leaf, names: tuple(leaf) if names[:1] == ("layers",) else leaf, params, bundle.axes
+    )
+
+
+def _restacked(leaf: Any) -> jax.Array:
+    return jnp.stack(leaf) if isinstance(leaf, tuple) else leaf
 
 
 class _Axes(tuple[str, ...]):
