@@ -40,11 +40,14 @@ class GenerateConfig:
     else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
     tags of a closed vocabulary by the probability that a list begins with them, which sums to 1.
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
-    for one more pass over it and the whole head. `subsets` is a file of the sets of tags that products may
-    have, by the value of a field (see `taggen_jax.subsets`); `forbidden` tags are never given.
+    for one more pass over it and the whole head. Sources are padded to the next multiple of `bucket` tokens
+    and searched with others of that length, by one program a length; 0 pads all to the longest. `subsets` is
+    a file of the sets of tags that products may have, by the value of a field (see `taggen_jax.subsets`);
+    `forbidden` tags are never given.
     """
 
     batch_size: int = 64
+    bucket: int = 32
     vocabulary: Literal["closed", "open"] = "closed"
     mode: Literal["beam", "exact"] = "beam"
     report_mass: bool = False
@@ -56,6 +59,8 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
+        if self.bucket < 0:
+            raise ValueError(f"bucket={self.bucket} must be at least 0")
         if self.mode == "exact" and self.vocabulary == "open":
             raise ValueError("mode='exact' needs vocabulary='closed': an open one has no end")
         if self.vocabulary == "open" and (self.subsets or self.forbidden):

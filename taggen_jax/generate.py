@@ -12,6 +12,7 @@ import collections
 import itertools
 import json
 import pathlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand
+from taggen_jax.data import buckets
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, load
@@ -154,13 +156,23 @@ def _work(
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
                 products = encode(reader.products(shard, quarantine), experiment, tagger)
-                for row in predict(products, experiment, tagger, params, finish, known):
+                for row in predict(_unless(stop, products), experiment, tagger, params, finish, known):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
-                    stop.check()
                     work.show(before + counts["products"])
             job.commit(shard, {**counts, "quarantined": dict(quarantine.counts)})
             work.line(f"shard {shard + 1} of {plan.shards}")
+    lengths = ", ".join(map(str, sorted(tagger.lengths)))
+    print(
+        f"programs compiled: {len(tagger.lengths)}, for sources of {lengths or 'no'} tokens", file=sys.stderr
+    )
+
+
+def _unless(stop: Stop, products: Iterable[Encoded]) -> Iterator[Encoded]:
+    """The products, until the shard is to be given up."""
+    for product in products:
+        stop.check()
+        yield product
 
 
 def predict(
@@ -185,7 +197,7 @@ def predict(
             product = waiting.popleft()
             yield _row(product, known[product.content])
 
-    for _, found in tagger.tag(params, _batches(unknown(), experiment)):
+    for _, found in buckets.in_order(tagger.tag(params, _batches(unknown(), experiment))):
         yield from reused()
         yield _row(waiting.popleft(), _answer(finish(found)))
     yield from reused()
@@ -229,17 +241,26 @@ def encode(products: Iterable[Product], experiment: Experiment, tagger: Tagger) 
 
 
 def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
-    """Batches of one shape, the last filled up with weight 0."""
-    B, S = experiment.generate.batch_size, experiment.stream.source_length
-    stream, row = iter(products), 0
-    while chunk := list(itertools.islice(stream, B)):
-        source_BS = np.full((B, S), source_config(experiment.model).pad, np.int32)
-        source_BS[len(chunk) :, 0] = experiment.model.eos  # a filling row reads an empty product
-        for i, product in enumerate(chunk):
-            source_BS[i, : len(product.source)] = product.source
-        weight_B = (np.arange(B) < len(chunk)).astype(np.float32)
-        row_B = np.arange(row, row + B, dtype=np.int32)
-        set_B = np.zeros(B, np.int32)
-        set_B[: len(chunk)] = [product.set for product in chunk]
-        yield {"source": source_BS, "row": row_B, "weight": weight_B, "set": set_B}
-        row += B
+    """Batches of products of like length; "row" is a product's number in the stream."""
+    step, longest = experiment.generate.bucket, experiment.stream.source_length
+
+    def bucket(numbered: tuple[int, Encoded]) -> int:
+        return buckets.padded(len(numbered[1].source), step, longest)
+
+    for length, group in buckets.grouped(enumerate(products), bucket, experiment.generate.batch_size):
+        yield _batch(group, length, experiment)
+
+
+def _batch(
+    group: Sequence[tuple[int, Encoded]], length: int, experiment: Experiment
+) -> Mapping[str, np.ndarray]:
+    """A short group is filled up with rows of weight 0, which read an empty product."""
+    B = experiment.generate.batch_size
+    source_BS = np.full((B, length), source_config(experiment.model).pad, np.int32)
+    source_BS[len(group) :, 0] = experiment.model.eos
+    row_B, set_B = np.zeros(B, np.int32), np.zeros(B, np.int32)
+    for i, (row, product) in enumerate(group):
+        source_BS[i, : len(product.source)] = product.source
+        row_B[i], set_B[i] = row, product.set
+    weight_B = (np.arange(B) < len(group)).astype(np.float32)
+    return {"source": source_BS, "row": row_B, "weight": weight_B, "set": set_B}

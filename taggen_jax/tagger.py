@@ -162,6 +162,7 @@ class Tagger:
     Attributes:
       tokenizer: the one that the model was trained with.
       subsets: the sets of tags that products may have; None where all may have all.
+      lengths: of the sources that it has searched: for each there is one compiled program.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class Tagger:
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
         self._laid_out = _laid_out(bundle, mesh)
+        self.lengths: set[int] = set()
         model: Any = bundle.config
         decode = of_family(config.decode, model)
         self._tags: tuple[str, ...] = ()
@@ -226,6 +228,7 @@ class Tagger:
         for batch in batches:
             names = ("source", "set") if self.subsets else ("source",)
             source_BS, *sets = put_batch({name: batch[name] for name in names}, self._mesh).values()
+            self.lengths.add(source_BS.shape[1])
             found = self._search(params, source_BS, sets[0] if sets else None)
             if before:
                 yield from self._answers(*before)

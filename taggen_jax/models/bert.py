@@ -218,13 +218,12 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: k, v [B, S, H, K] and its bias [B, S]."""
+        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
         cache = layers.remember(cache, self.attention.keys_and_values(x_BWD), t)
         y_BWHK = layers.attend_cached(self.attention.queries(x_BWD), cache, bias_HT, ancestry_BWT)
         x_BWD = self.attention.add(x_BWD, y_BWHK)
-        cross_k, cross_v, cross_bias_BS = cross
         # The beams stand where target positions do in training: one attention serves all beams of a product.
-        x_BWD = self.cross(x_BWD, (cross_k, cross_v), cross_bias_BS[:, None, None, :])
+        x_BWD = self.cross.add(x_BWD, layers.attend_slots(self.cross.queries(x_BWD), *cross))
         return self.mlp(x_BWD), cache
 
 
@@ -310,30 +309,29 @@ class Bert(EncoderDecoder):
         return self.decoder.transformed(x_BTD)
 
     def start(self, memory_BSD: Array, segments_BS: Array, *, beams: int, length: int) -> tuple[Any, Any]:
-        """cross: (k, v, bias), k and v [L, B, S, H, K], bias [B, S]."""
+        """cross: (blocks, bias [B, 1, 1, S]); with each block its k and v."""
         self.decoder.embedding.check(length)
-        cross = self.decoder.blocks.cross
-        cross_k, cross_v = (
-            jnp.einsum("BSD,LDHK->LBSHK", memory_BSD, dense.kernel[...]) + dense.bias[...][:, None, None]
-            for dense in (cross.key, cross.value)
-        )
-        L, B, _, H, K = cross_k.shape
+        blocks = self.decoder.blocks
+        cross_LBSHK = jax.vmap(lambda cross: cross.keys_and_values(memory_BSD))(blocks.cross)
+        L, B, _, H, K = cross_LBSHK[0].shape
         cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        return cache, (cross_k, cross_v, jnp.where(segments_BS > 0, 0.0, layers.MASKED))
+        return layers.apart(cache), (
+            layers.apart((blocks, *layers.slots(*cross_LBSHK))),
+            layers.slot_bias(segments_BS),
+        )
 
     def step(
         self, token_BW: Array, cache: Any, cross: Any, t: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        cross_k, cross_v, cross_bias_BS = cross
-        written_bT = jnp.arange(ancestry_BWT.shape[-1])[None] <= t
-        bias_HT = jnp.where(written_bT, 0.0, layers.MASKED)
+        blocks, cross_bias = cross
+        bias_HT = jnp.where(jnp.arange(ancestry_BWT.shape[-1]) <= t, 0.0, layers.MASKED)[None]
 
-        def layer(x_BWD: Array, xs: Any) -> tuple[Array, Any]:
-            block, cache, cross_k, cross_v = xs
-            return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias_BS), t, bias_HT, ancestry_BWT)
+        def layer(x_BWD: Array, cache: Any, one: Any) -> tuple[Array, Any]:
+            block, *kv = one
+            return block.step(x_BWD, cache, (*kv, cross_bias), t, bias_HT, ancestry_BWT)
 
         x_BWD = self.decoder.embedding(token_BW, t[None, None])
-        x_BWD, cache = layers.scan_layers(layer, x_BWD, (self.decoder.blocks, cache, cross_k, cross_v))
+        x_BWD, cache = layers.scan_steps(layer, x_BWD, cache, blocks)
         return self.decoder.transformed(x_BWD), cache
 
     def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:

@@ -330,6 +330,16 @@ def attend_slots(q_BWHK: Array, k_BHKS: Array, v_BHSK: Array, bias: Array) -> Ar
     return jnp.swapaxes(jnp.einsum("BHWS,BHSK->BHWK", probs_BHWS, v_BHSK), 1, 2)
 
 
+def slots(k_LBSHK: Array, v_LBSHK: Array) -> tuple[Array, Array]:
+    """The memory's keys and values as `attend_slots` reads them: [L, B, H, K, S] and [L, B, H, S, K]."""
+    return jnp.moveaxis(k_LBSHK, 2, 4), jnp.moveaxis(v_LBSHK, 2, 3)
+
+
+def slot_bias(segments_BS: Array) -> Array:
+    """float32 [B, 1, 1, S]: what `attend_slots` adds so that nobody looks at padding."""
+    return jnp.where(segments_BS > 0, 0.0, MASKED)[:, None, None]
+
+
 def relative_bucket(offset: Array, buckets: int, max_distance: int, bidirectional: bool) -> Array:
     """Bucket of a key-minus-query offset as in T5 (Raffel et al., 2020): exact near by, logarithmic far off.
 

@@ -265,8 +265,7 @@ class T5(EncoderDecoder):
         cross_v = jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, attention.value[...])
         L, B, H, _, K = cross_v.shape
         cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        bias = jnp.where(segments_BS > 0, 0.0, layers.MASKED)[:, None, None]
-        return layers.apart(cache), (layers.apart((blocks, cross_k, cross_v)), bias)
+        return layers.apart(cache), (layers.apart((blocks, cross_k, cross_v)), layers.slot_bias(segments_BS))
 
     def step(
         self, token_BW: Array, cache: Any, cross: Any, t: Array, ancestry_BWT: Array
