@@ -41,7 +41,9 @@ class GenerateConfig:
     tags of a closed vocabulary by the probability that a list begins with them, which sums to 1.
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
     for one more pass over it and the whole head. `subsets` is a file of the sets of tags that products may
-    have, by the value of a field (see `taggen_jax.subsets`); `forbidden` tags are never given.
+    have, by the value of a field (see `taggen_jax.subsets`); `forbidden` tags are never given, nor those of a
+    policy class that is `withheld`. With `ancestors` a tag implies its broader ones. Both need a governed
+    vocabulary, see `taggen_jax.governed`.
     """
 
     batch_size: int = 64
@@ -50,6 +52,8 @@ class GenerateConfig:
     report_mass: bool = False
     subsets: str = ""
     forbidden: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    ancestors: bool = False
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
     select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
 

@@ -46,6 +46,11 @@ VERBS = {
         takes=("input", "train", "validation", "test", "strict"),
         config="file",
     ),
+    "vocabulary": Verb(
+        "make or check a governed tag vocabulary: a published list or taxonomy in, one term a line out",
+        needs=("input", "output"),
+        takes=("format", "language", "previous"),
+    ),
     "train": Verb(
         "fine-tune or train a model; run again, it resumes (SIGTERM saves, then exits with status 143)",
         needs=("data", "workdir"),
@@ -114,6 +119,22 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "validation", [], f"validation files{FILES}", flag_values=to
     ),
     "test": lambda to: flags.DEFINE_multi_string("test", [], f"test files{FILES}", flag_values=to),
+    "vocabulary input": lambda to: flags.DEFINE_string("input", "", "file to read", flag_values=to),
+    "vocabulary output": lambda to: flags.DEFINE_string("output", "", "file to write", flag_values=to),
+    "vocabulary format": lambda to: flags.DEFINE_enum(
+        "format",
+        "terms",
+        ["terms", "list", "indented", "paths"],
+        "what the input is: a vocabulary file, a plain list, an indented list, or a taxonomy of 'A > B > C' "
+        "(Google's, Shopify's)",
+        flag_values=to,
+    ),
+    "vocabulary previous": lambda to: flags.DEFINE_string(
+        "previous", "", "vocabulary file whose terms to keep and to add to", flag_values=to
+    ),
+    "language": lambda to: flags.DEFINE_string(
+        "language", "en", "of the names in a list or taxonomy", flag_values=to
+    ),
     "output": lambda to: flags.DEFINE_string("output", "", "folder to write", flag_values=to),
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),

@@ -12,17 +12,21 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from taggen_jax import experiment as experiments
+from taggen_jax import governed
 from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand, read
+from taggen_jax.catalog.spelling import Speller
 from taggen_jax.catalog.splits import Deduplicator, split_of
-from taggen_jax.catalog.tags import normalise
+from taggen_jax.catalog.tags import TagsConfig
+from taggen_jax.catalog.thesaurus import Term, Thesaurus
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import preflight, store
 from taggen_jax.data import tokenizer as tokenizers
@@ -59,8 +63,10 @@ def run(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as unfinished:
         folder = pathlib.Path(unfinished) / "data"
+        spell = Speller(experiment.tags)
         with Spool(pathlib.Path(unfinished) / "spool") as spool:
-            _collect(experiment, sources, spool, folder / "quarantine.jsonl", strict)
+            _collect(experiment, sources, spell, spool, folder / "quarantine.jsonl", strict)
+        _keep_vocabulary(spell, experiment.tags, folder)
         _write(experiment, spool, folder)
         os.replace(folder, output)  # over an empty folder, or none
     print(f"prepared {output}")
@@ -104,6 +110,7 @@ class Spool:
 def _collect(
     experiment: Experiment,
     sources: Mapping[str, Sequence[pathlib.Path]],
+    spell: Speller,
     spool: Spool,
     quarantine_path: pathlib.Path,
     strict: bool,
@@ -114,7 +121,7 @@ def _collect(
         for split, paths in sources.items():
             products = read(paths, experiment.catalog, strict=strict, quarantine=quarantine)
             cleaned = (
-                dataclasses.replace(clean(product), tags=normalise(product.tags, experiment.tags))
+                dataclasses.replace(clean(product), tags=spell(product.tags))
                 for product in counted(products, None, "read", "products")
             )
             # A split that people made is kept as it is; preflight counts what repeats in it or leaks into it.
@@ -124,6 +131,17 @@ def _collect(
     print(f"read: {sum(spool.counts.values()):,} products, {deduplicate.dropped:,} duplicates dropped")
     print(f"quarantined: {quarantine.counts.total():,} rows" + (f" ({reasons})" if reasons else ""))
     print("split: " + ", ".join(f"{split} {count:,}" for split, count in spool.counts.items()))
+
+
+def _keep_vocabulary(spell: Speller, config: TagsConfig, folder: pathlib.Path) -> None:
+    """Keeps the governed vocabulary with the data, and the tags that it lacks as terms to decide upon."""
+    if spell.spelling is None:
+        return
+    print(spell.describe())
+    shutil.copyfile(config.vocabulary, folder / governed.NAME)
+    language = config.language or "und"  # the standard's code for a language that nobody has determined
+    terms = [Term(id=tag, names={language: tag}, status="proposed") for tag in spell.proposed()]
+    Thesaurus(terms).save(folder / "proposals.jsonl")
 
 
 def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:

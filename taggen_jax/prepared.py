@@ -1,7 +1,7 @@
 """A prepared data folder: what `taggen prepare` leaves and every later program reads.
 
 A TFDS dataset in ArrayRecord files, and beside it config.json, tokenizer/, vocabulary.json, quarantine.jsonl
-and preflight.json.
+and preflight.json; with a governed vocabulary also thesaurus.jsonl and proposals.jsonl.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import jax
 
 from taggen_jax import experiment as experiments
+from taggen_jax import governed
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
@@ -28,6 +29,7 @@ class Prepared:
       experiment: what it was prepared with.
       vocabulary: the catalog's tags.
       counts: how many training products have each tag; 0 for a tag seen only outside training.
+      parents: a tag's broader tags, where the vocabulary is a governed hierarchy.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
@@ -35,6 +37,8 @@ class Prepared:
         self.experiment = experiments.load(root / "config.json")
         self.vocabulary = Vocabulary.load(root / "vocabulary.json")
         self.counts = dict(zip(self.vocabulary.tags, self.vocabulary.counts, strict=True))
+        spelling = governed.spelling(root, self.experiment.tags)
+        self.parents = spelling.parents if spelling else {}
         self._splits: dict[str, Split] = {}
 
     @property

@@ -15,7 +15,7 @@ from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
 MAY_DIFFER = ("input", "format", "shard_rows")  # no row depends on them
-TAGS = ("vocabulary", "subsets")  # another value of these is no mistake, but no row holds
+TAGS = ("vocabulary", "thesaurus", "subsets")  # another value of these is no mistake, but no row holds
 
 
 def content(source: Sequence[int], number: int = 0) -> str:
