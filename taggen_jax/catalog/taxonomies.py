@@ -7,8 +7,9 @@
                 213 - Shoes > Boots
                 gid://shopify/TaxonomyCategory/aa-8-3 : Shoes > Boots
 
-Blank lines and those that begin with "#" do not count. A term of a tree is named by its path, because names
-such as "Accessories" come again and again; the last step alone is a synonym where no other term has it.
+Blank lines and those that begin with "#" do not count. A term of a taxonomy is named by its path, as there;
+one of an indented list by its line, or by its path where the line comes again ("Accessories"). The other of
+the two is a synonym, if no other term has it.
 """
 
 import collections
@@ -42,7 +43,7 @@ def read(path: str | os.PathLike[str], form: str, language: str) -> Thesaurus:
     lines = list(_lines(path))
     if not lines:
         raise UserError(f"{path}: no line with a tag in it, expected one a tag")
-    return Thesaurus(list(_terms(FORMS[form](lines), language)))
+    return Thesaurus(_terms(FORMS[form](lines), language, by_path=form == "paths"))
 
 
 def renamed(known: Thesaurus, new: Thesaurus) -> Thesaurus:
@@ -136,16 +137,19 @@ def _collect(found: Iterable[tuple[str, Path, str]]) -> dict[Path, str]:
     return ids
 
 
-def _terms(ids: dict[Path, str], language: str) -> Iterator[Term]:
+def _terms(ids: dict[Path, str], language: str, by_path: bool) -> Iterator[Term]:
     """Terms of all paths and, where a path's beginning has no line of its own, of that, too."""
     paths = dict.fromkeys(path[: end + 1] for path in ids for end in range(len(path)))
     named = {path: ids.get(path) or STEP.join(path) for path in paths}
     leaves = collections.Counter(path[-1] for path in paths)
     for path, id in named.items():
-        alone = len(path) > 1 and leaves[path[-1]] == 1
+        long, short = STEP.join(path), path[-1]
+        spellings = (
+            [long] if len(path) == 1 or leaves[short] > 1 else [long, short] if by_path else [short, long]
+        )
         yield Term(
             id=id,
-            names={language: STEP.join(path)},
-            synonyms=(path[-1],) if alone else (),
+            names={language: spellings[0]},
+            synonyms=tuple(spellings[1:]),
             parents=(named[path[:-1]],) if len(path) > 1 else (),
         )

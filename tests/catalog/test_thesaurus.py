@@ -173,8 +173,13 @@ def test_shopifys_taxonomy(tmp_path):
 def test_an_indented_list_is_the_taxonomy_of_its_paths(tmp_path):
     leaves = "Animals > Live Animals > Cats\nAnimals > Supplies\nApparel > Supplies\n"
     paths = "Animals\nAnimals > Live Animals\nApparel\n" + leaves
-    assert imported(tmp_path, INDENTED, "indented") == imported(tmp_path, paths, "paths")
-    assert imported(tmp_path, INDENTED.replace("\t", "   "), "indented") == imported(tmp_path, paths, "paths")
+    tabs, spaces = (imported(tmp_path, INDENTED.replace("\t", by), "indented") for by in ("\t", "   "))
+    assert tabs == spaces
+    for term in imported(tmp_path, paths, "paths").values():
+        own = tabs[term.id]
+        assert own.parents == term.parents
+        assert (own.name(), *own.synonyms) == (*term.synonyms, term.name())
+    assert tabs["Animals > Supplies"].name() == "Animals > Supplies"  # there are two kinds
     assert imported(tmp_path, leaves, "paths").keys() == imported(tmp_path, paths, "paths").keys()
 
 
