@@ -57,7 +57,7 @@ def run(
       UserError: the catalog cannot be read or cut into so many folds, or the output is of other folds.
     """
     products = _products(experiment, expand(input), output)
-    groups = strata.groups(products)
+    groups = strata.groups(products, experiment.split.near)
     try:
         fold_of = strata.assign(groups, [product.tags for product in products], folds)
     except ValueError as error:

@@ -20,11 +20,12 @@ from typing import Self
 from taggen_jax import experiment as experiments
 from taggen_jax import governed
 from taggen_jax.catalog.clean import cleaner
+from taggen_jax.catalog.folds import groups
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand, read
 from taggen_jax.catalog.spelling import Speller
-from taggen_jax.catalog.splits import Deduplicator, split_of
+from taggen_jax.catalog.splits import Deduplicator, SplitConfig, split_of
 from taggen_jax.catalog.tags import TagsConfig
 from taggen_jax.catalog.thesaurus import Term, Thesaurus
 from taggen_jax.catalog.vocabulary import Vocabulary
@@ -66,6 +67,9 @@ def run(
         spell = Speller(experiment.tags)
         with Spool(pathlib.Path(unfinished) / "spool") as spool:
             _collect(experiment, sources, spell, spool, folder / "quarantine.jsonl", strict)
+            if input:
+                _split(spool, experiment.split)
+        print("split: " + ", ".join(f"{split} {spool.counts[split]:,}" for split in SPLITS))
         _keep_vocabulary(spell, experiment.tags, folder)
         _write(experiment, spool, folder)
         os.replace(folder, output)  # over an empty folder, or none
@@ -73,7 +77,7 @@ def run(
 
 
 class Spool:
-    """Cleaned products on disk between the two passes, one JSONL file a split.
+    """Cleaned products on disk between the two passes, one JSONL file a split; "" before they are split.
 
     Attributes:
       counts: products by split.
@@ -81,8 +85,8 @@ class Spool:
 
     def __init__(self, folder: pathlib.Path) -> None:
         folder.mkdir()
-        self.counts = dict.fromkeys(SPLITS, 0)
-        self._paths = {split: folder / split for split in SPLITS}
+        self.counts = dict.fromkeys((*SPLITS, ""), 0)
+        self._paths = {split: folder / (split or "whole") for split in self.counts}
         self._stack = contextlib.ExitStack()
         self._files = {
             split: self._stack.enter_context(path.open("w")) for split, path in self._paths.items()
@@ -99,7 +103,9 @@ class Spool:
         self.counts[split] += 1
 
     def products(self, split: str) -> Iterator[Product]:
-        """Reads a split back; the spool must be closed."""
+        """Reads a split back, to which nothing may be added any more."""
+        if not self._files[split].closed:
+            self._files[split].flush()
         with self._paths[split].open() as file:
             for line in file:
                 values = json.loads(line)
@@ -115,7 +121,7 @@ def _collect(
     quarantine_path: pathlib.Path,
     strict: bool,
 ) -> None:
-    """The first pass: read, clean, spell tags, drop repeats, split (by hash where the split is "")."""
+    """The first pass: read, clean, spell tags, drop repeats."""
     clean, deduplicate = cleaner(experiment.clean), Deduplicator()
     with Quarantine(quarantine_path) as quarantine:
         for split, paths in sources.items():
@@ -126,11 +132,23 @@ def _collect(
             )
             # A split that people made is kept as it is; preflight counts what repeats in it or leaks into it.
             for product in cleaned if split else deduplicate(cleaned):
-                spool.add(split or split_of(product, experiment.split), product)
+                spool.add(split, product)
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantine.counts.most_common())
     print(f"read: {sum(spool.counts.values()):,} products, {deduplicate.dropped:,} duplicates dropped")
     print(f"quarantined: {quarantine.counts.total():,} rows" + (f" ({reasons})" if reasons else ""))
-    print("split: " + ", ".join(f"{split} {count:,}" for split, count in spool.counts.items()))
+
+
+def _split(spool: Spool, config: SplitConfig) -> None:
+    """Splits the whole: a group of what is alike goes by the hash of its least name."""
+    numbers = groups(spool.products(""), config.near)
+    names: dict[int, str] = {}
+    for product, number in zip(spool.products(""), numbers, strict=True):
+        own = product.group or product.id
+        names[number] = min(names.get(number, own), own)
+    for product, number in zip(spool.products(""), numbers, strict=True):
+        product = dataclasses.replace(product, group=names[number])
+        spool.add(split_of(product, config), product)
+    print(f"groups: {len(names):,} of variants and near-duplicates that stay together")
 
 
 def _keep_vocabulary(spell: Speller, config: TagsConfig, folder: pathlib.Path) -> None:
