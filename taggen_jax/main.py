@@ -43,7 +43,7 @@ VERBS = {
     "prepare": Verb(
         "read, clean and check a catalog, train or load a tokenizer, write arrays",
         needs=("output",),
-        takes=("input", "train", "validation", "test", "strict"),
+        takes=("input", "train", "validation", "test", "corrections", "strict"),
         config="file",
     ),
     "vocabulary": Verb(
@@ -80,6 +80,12 @@ VERBS = {
         takes=("folds",),
         config="file",
     ),
+    "audit-labels": Verb(
+        "list the labels that a model doubts most, for people to judge and `prepare --corrections` to read",
+        needs=("of", "output"),
+        takes=("most",),
+        program="audit.run",
+    ),
     "compare": Verb(
         "say how sure it is that one system's tags are better than another's",
         needs=("a", "b"),
@@ -103,7 +109,7 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from", "a", "b", "previous"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b", "of", "previous"}
 SHORT = {  # of the verbs that start from a workdir
     "--min-precision": "--config.generate.select.min_precision",
     "--mode": "--config.generate.mode",
@@ -119,6 +125,22 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "validation", [], f"validation files{FILES}", flag_values=to
     ),
     "test": lambda to: flags.DEFINE_multi_string("test", [], f"test files{FILES}", flag_values=to),
+    "corrections": lambda to: flags.DEFINE_multi_string(
+        "corrections", [], "judged lists of `taggen audit-labels`, repeatable", flag_values=to
+    ),
+    "of": lambda to: flags.DEFINE_string(
+        "of", "", "folder that `taggen evaluate` or `taggen crossval` wrote", flag_values=to
+    ),
+    "audit-labels output": lambda to: flags.DEFINE_string(
+        "output", "", "file to write, .csv or .jsonl", flag_values=to
+    ),
+    "most": lambda to: flags.DEFINE_integer(
+        "most",
+        500,
+        "rows of each kind: tags that may be wrong, and missing ones",
+        lower_bound=1,
+        flag_values=to,
+    ),
     "vocabulary input": lambda to: flags.DEFINE_string("input", "", "file to read", flag_values=to),
     "vocabulary output": lambda to: flags.DEFINE_string("output", "", "file to write", flag_values=to),
     "vocabulary format": lambda to: flags.DEFINE_enum(

@@ -20,6 +20,8 @@ from typing import Self
 from taggen_jax import experiment as experiments
 from taggen_jax import governed
 from taggen_jax.catalog.clean import cleaner
+from taggen_jax.catalog.corrections import Corrections
+from taggen_jax.catalog.corrections import load as load_corrections
 from taggen_jax.catalog.folds import groups
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
@@ -48,9 +50,12 @@ def run(
     train: Sequence[str] = (),
     validation: Sequence[str] = (),
     test: Sequence[str] = (),
+    corrections: Sequence[str] = (),
     strict: bool = False,
 ) -> None:
     """Prepares the files of `input`, split by hash, or those of `train`, `validation` and `test` as they are.
+
+    The tags of products are corrected by the files of `corrections`, see `catalog.corrections`.
 
     Raises:
       UserError: no input, an output folder with something in it, a failed check; with `strict` any bad row.
@@ -65,11 +70,14 @@ def run(
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as unfinished:
         folder = pathlib.Path(unfinished) / "data"
         spell = Speller(experiment.tags)
+        correct = load_corrections(corrections, Speller(experiment.tags))
         with Spool(pathlib.Path(unfinished) / "spool") as spool:
-            _collect(experiment, sources, spell, spool, folder / "quarantine.jsonl", strict)
+            _collect(experiment, sources, spell, correct, spool, folder / "quarantine.jsonl", strict)
             if input:
                 _split(spool, experiment.split)
         print("split: " + ", ".join(f"{split} {spool.counts[split]:,}" for split in SPLITS))
+        if corrections:
+            print(correct.describe())
         _keep_vocabulary(spell, experiment.tags, folder)
         _write(experiment, spool, folder)
         os.replace(folder, output)  # over an empty folder, or none
@@ -117,6 +125,7 @@ def _collect(
     experiment: Experiment,
     sources: Mapping[str, Sequence[pathlib.Path]],
     spell: Speller,
+    correct: Corrections,
     spool: Spool,
     quarantine_path: pathlib.Path,
     strict: bool,
@@ -130,8 +139,9 @@ def _collect(
                 dataclasses.replace(clean(product), tags=spell(product.tags))
                 for product in counted(products, None, "read", "products")
             )
+            corrected = (dataclasses.replace(product, tags=correct(product)) for product in cleaned)
             # A split that people made is kept as it is; preflight counts what repeats in it or leaks into it.
-            for product in cleaned if split else deduplicate(cleaned):
+            for product in corrected if split else deduplicate(corrected):
                 spool.add(split, product)
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantine.counts.most_common())
     print(f"read: {sum(spool.counts.values()):,} products, {deduplicate.dropped:,} duplicates dropped")

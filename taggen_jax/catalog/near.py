@@ -2,7 +2,8 @@
 
 MinHash (Broder, 1997): the share of equal numbers in two signatures estimates the Jaccard similarity of two
 sets of words. Signatures are cut into bands; products that share a band are candidates, whose whole
-signatures decide (locality-sensitive hashing; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", chapter 3).
+signatures decide (locality-sensitive hashing; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
+chapter 3).
 """
 
 import itertools
