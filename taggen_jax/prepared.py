@@ -16,6 +16,7 @@ from taggen_jax import governed
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.data.corruption import Denoiser
 from taggen_jax.data.store import Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.data.tokenizer import Tokenizer
@@ -62,6 +63,7 @@ class Prepared:
             self._targets(experiment),
             experiment.stream,
             order=experiment.tags.order,
+            denoiser=self._denoiser(experiment),
             host=jax.process_index(),
             hosts=jax.process_count(),
             start=start,
@@ -80,6 +82,13 @@ class Prepared:
             hosts=jax.process_count(),
         )
         return itertools.islice(batches, -(-products // batch_size)) if products else batches
+
+    def _denoiser(self, experiment: Experiment) -> Denoiser | None:
+        config = experiment.stream
+        if not config.denoise.rate:
+            return None
+        tokenizer = self.tokenizer(experiment.tags.separator)
+        return Denoiser(tokenizer, config.denoise, config.source_length, config.target_length)
 
     def _targets(self, experiment: Experiment) -> Targets:
         return Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator))

@@ -16,6 +16,7 @@ class Product:
       attributes: name to value, as the catalog orders them; not to be changed in place.
       group: variants of one product share it and never straddle a split; "" stands for the id.
       tags: what a model learns to write; () where nobody has tagged the product.
+      complete: whether it has no other tags than these. A product whose tags nobody has looked for is not.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Product:
     language: str = ""
     group: str = ""
     tags: tuple[str, ...] = ()
+    complete: bool = True
 
 
 def source_text(product: Product, fields: tuple[str, ...]) -> str:

@@ -29,6 +29,8 @@ class CatalogConfig:
     """Which column holds which field; "" where a catalog has none. id and title must have one.
 
     Attributes:
+      complete: the column that says (true or false) whether a product has all its tags; where it is silent,
+        those with tags have, and those without are unknown, which teaches nothing.
       tag_separator: set when the tags of a product are one string, "red;cotton".
       review_separator: likewise for reviews.
     """
@@ -42,6 +44,7 @@ class CatalogConfig:
     language: str = "language"
     group: str = "group"
     tags: str = "tags"
+    complete: str = "complete"
     tag_separator: str = ""
     review_separator: str = ""
 

@@ -39,6 +39,7 @@ def make_rows(
                 text=text,
                 source=np.array(tokenizer.cut(pieces, length), np.int32),
                 tags=_tag_ids(product.tags, text, vocabulary),
+                complete=product.complete,
                 truncated=tokenizer.cuts(pieces, length),
             )
 

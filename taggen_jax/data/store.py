@@ -34,6 +34,7 @@ class Row(TypedDict):
       text: what a model reads, before tokenising.
       source: int32[S], the ids of `text` closed by eos, unpadded.
       tags: int32[N], vocabulary ids in text order.
+      complete: whether these are all the tags that the product has.
       truncated: whether `source` lost the end of `text`.
     """
 
@@ -42,6 +43,7 @@ class Row(TypedDict):
     text: str
     source: np.ndarray
     tags: np.ndarray
+    complete: bool
     truncated: bool
 
 
@@ -144,9 +146,9 @@ def _move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
 def _features() -> tfds.features.FeaturesDict:
     ids = tfds.features.Tensor(shape=(None,), dtype=np.int32)
     text = tfds.features.Text()
-    return tfds.features.FeaturesDict(
-        {"id": text, "group": text, "text": text, "source": ids, "tags": ids, "truncated": np.bool_}
-    )
+    texts = {"id": text, "group": text, "text": text}
+    flags = {"complete": np.bool_, "truncated": np.bool_}
+    return tfds.features.FeaturesDict({**texts, "source": ids, "tags": ids, **flags})
 
 
 def _parse(record: bytes) -> Row:
@@ -165,5 +167,7 @@ def _parse(record: bytes) -> Row:
         text=text("text"),
         source=ids("source"),
         tags=ids("tags"),
+        # Data of before there was such a column: there, products without tags were said to have none.
+        complete=bool((fields["complete"].int64_list.value or [1])[0]),
         truncated=bool(fields["truncated"].int64_list.value[0]),
     )
