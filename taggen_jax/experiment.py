@@ -72,7 +72,9 @@ class GenerateConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Every setting. `text` names the fields of a product that the model reads, in order."""
+    """Every setting. `text` names the fields of a product that the model reads, in order, plainly ("title")
+    or in a marker ("title: {title}"), see `catalog.product.source_pieces`.
+    """
 
     text: tuple[str, ...] = ("title", "category", "attributes", "description", "reviews")
     catalog: CatalogConfig = dataclasses.field(default_factory=CatalogConfig)

@@ -69,6 +69,13 @@ VERBS = {
         takes=("strict", "format", "shard_rows", "previous"),
         config="workdir",
     ),
+    "pseudo-label": Verb(
+        "choose among generated tags those that are good enough to train on, for products without labels",
+        needs=("workdir", "input", "tagged", "output"),
+        takes=("min_score", "quota"),
+        config="workdir",
+        program="pseudo.run",
+    ),
     "calibrate": Verb(
         "learn on validation what the scores are worth",
         needs=("workdir", "data"),
@@ -109,7 +116,7 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from", "a", "b", "of", "previous"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b", "of", "tagged", "previous"}
 SHORT = {  # of the verbs that start from a workdir
     "--min-precision": "--config.generate.select.min_precision",
     "--mode": "--config.generate.mode",
@@ -130,6 +137,18 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "of": lambda to: flags.DEFINE_string(
         "of", "", "folder that `taggen evaluate` or `taggen crossval` wrote", flag_values=to
+    ),
+    "tagged": lambda to: flags.DEFINE_string(
+        "tagged", "", "folder that `taggen generate` wrote for the input", flag_values=to
+    ),
+    "pseudo-label output": lambda to: flags.DEFINE_string(
+        "output", "", "file to write, .jsonl", flag_values=to
+    ),
+    "min_score": lambda to: flags.DEFINE_float(
+        "min_score", 0.9, "least score of a tag to train on", flag_values=to
+    ),
+    "quota": lambda to: flags.DEFINE_float(
+        "quota", 1.0, "of a tag at most so many times its training products", flag_values=to
     ),
     "audit-labels output": lambda to: flags.DEFINE_string(
         "output", "", "file to write, .csv or .jsonl", flag_values=to

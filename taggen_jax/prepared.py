@@ -13,6 +13,7 @@ import jax
 
 from taggen_jax import experiment as experiments
 from taggen_jax import governed
+from taggen_jax.catalog.product import field_of, marked
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
@@ -20,6 +21,7 @@ from taggen_jax.data.corruption import Denoiser
 from taggen_jax.data.store import Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 
 
@@ -64,6 +66,7 @@ class Prepared:
             experiment.stream,
             order=experiment.tags.order,
             denoiser=self._denoiser(experiment),
+            dropout=_dropout(experiment),
             host=jax.process_index(),
             hosts=jax.process_count(),
             start=start,
@@ -92,3 +95,16 @@ class Prepared:
 
     def _targets(self, experiment: Experiment) -> Targets:
         return Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator))
+
+
+def _dropout(experiment: Experiment) -> tuple[float, ...]:
+    """How often each piece of the text is left out; () where none ever is."""
+    rates = experiment.stream.field_dropout
+    pieces = {field_of(piece): piece for piece in experiment.text}
+    for field in rates:
+        if field not in pieces or not marked(pieces[field]):
+            raise UserError(
+                f"stream.field_dropout: {field!r} has no piece with a marker in text={experiment.text!r};"
+                f" write it as '{field}: {{{field}}}' there, and prepare so"
+            )
+    return tuple(rates.get(field, 0.0) for field in pieces) if rates else ()

@@ -227,8 +227,10 @@ def _feed(
     bundle = training.bundle
     if not experiment.train.cache_encoder or encoder.trains(bundle, training.partition):
         return lambda batch: batch
-    if experiment.stream.denoise.rate:
-        raise UserError("train.cache_encoder: denoising reads another text every time; set it to False")
+    if experiment.stream.denoise.rate or experiment.stream.field_dropout:
+        raise UserError(
+            "train.cache_encoder: denoising and field dropout read another text every time; set it to False"
+        )
     if jax.process_count() > 1:
         raise UserError("train.cache_encoder: got several processes, expected one; set it to False")
     rows, size = len(prepared.source("train")), experiment.stream.batch_size

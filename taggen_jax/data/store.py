@@ -33,6 +33,8 @@ class Row(TypedDict):
       group: what its variants share (the id, where the catalog has no groups).
       text: what a model reads, before tokenising.
       source: int32[S], the ids of `text` closed by eos, unpadded.
+      fields: int32[F], how many of these ids, in order, come from each piece of the experiment's `text`; the
+        rest are the tokenizer's own, before and after them.
       tags: int32[N], vocabulary ids in text order.
       complete: whether these are all the tags that the product has.
       truncated: whether `source` lost the end of `text`.
@@ -42,6 +44,7 @@ class Row(TypedDict):
     group: str
     text: str
     source: np.ndarray
+    fields: np.ndarray
     tags: np.ndarray
     complete: bool
     truncated: bool
@@ -148,7 +151,7 @@ def _features() -> tfds.features.FeaturesDict:
     text = tfds.features.Text()
     texts = {"id": text, "group": text, "text": text}
     flags = {"complete": np.bool_, "truncated": np.bool_}
-    return tfds.features.FeaturesDict({**texts, "source": ids, "tags": ids, **flags})
+    return tfds.features.FeaturesDict({**texts, "source": ids, "fields": ids, "tags": ids, **flags})
 
 
 def _parse(record: bytes) -> Row:
@@ -166,6 +169,7 @@ def _parse(record: bytes) -> Row:
         group=text("group"),
         text=text("text"),
         source=ids("source"),
+        fields=ids("fields"),
         tags=ids("tags"),
         # Data of before there was such a column: there, products without tags were said to have none.
         complete=bool((fields["complete"].int64_list.value or [1])[0]),

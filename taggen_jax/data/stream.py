@@ -5,7 +5,7 @@ all that a checkpoint keeps of it is {"batch": n}.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import grain
@@ -20,7 +20,7 @@ Order = Literal["frequent", "text", "shuffled"]
 Batch = dict[str, np.ndarray]
 Ids = Sequence[int] | np.ndarray
 _ENDLESS = 2**48  # visits: more than any run makes, and few enough for the float division in Grain's batch
-_TEXT = 1  # sets the chance of denoising apart from that of orders
+_TEXT, _FIELDS = 1, 2  # set the chances of denoising and of field dropout apart from that of orders
 _FILL = -1  # the row number of what only fills the last batch
 
 
@@ -34,6 +34,8 @@ class StreamConfig:
       seed: of the order of rows, and of the order of tags where that is shuffled.
       threads: that read ahead; 0 reads in the program's own thread.
       prefetch: batches that lie ready at most.
+      field_dropout: field -> how often, 0..1, a training example goes without it, so that a model learns to
+        do without; never without all of them. Its piece of the experiment's `text` needs a marker.
       denoise: which share of the examples is text to restore instead of tags to write.
     """
 
@@ -43,6 +45,7 @@ class StreamConfig:
     seed: int = 0
     threads: int = 2
     prefetch: int = 8
+    field_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
     denoise: DenoiseConfig = dataclasses.field(default_factory=DenoiseConfig)
 
     def __post_init__(self) -> None:
@@ -50,6 +53,9 @@ class StreamConfig:
         for name in ("source_length", "target_length", "batch_size", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for field, rate in self.field_dropout.items():
+            if not 0 <= rate < 1:
+                raise ValueError(f"field_dropout: {field!r} is {rate}, expected a rate in [0, 1)")
         if self.seed < 0 or self.threads < 0:
             raise ValueError(f"seed={self.seed} and threads={self.threads} must not be negative")
 
@@ -85,6 +91,7 @@ def train_batches(
     *,
     order: Order,
     denoiser: Denoiser | None = None,
+    dropout: Sequence[float] = (),
     host: int = 0,
     hosts: int = 1,
     start: int = 0,
@@ -100,6 +107,7 @@ def train_batches(
 
     Args:
       order: of a row's tags: by falling frequency, as stored, or drawn anew from (seed, epoch, row).
+      dropout: how often each piece of the text is left out, drawn from (seed, epoch, row); () for never.
       denoiser: makes denoising examples from (seed, epoch, row); needed where their rate is above 0.
 
     Raises:
@@ -117,7 +125,7 @@ def train_batches(
     else:
         visits = _endless(_visits(np.arange(len(rows))), seed)
     plan = visits.batch(share)[start * hosts + host :: hosts]
-    return Batches(plan.map(_Reader(rows, targets, config, order, denoiser)), config, start)
+    return Batches(plan.map(_Reader(rows, targets, config, order, denoiser, tuple(dropout))), config, start)
 
 
 def eval_batches(
@@ -130,7 +138,7 @@ def eval_batches(
     share = _share(config.batch_size, hosts)
     batches = -(-len(rows) // config.batch_size)
     plan = _visits(np.arange(batches * config.batch_size)).batch(share)[host::hosts]
-    return Batches(plan.map(_Reader(rows, targets, config, order, None)), config, start=0)
+    return Batches(plan.map(_Reader(rows, targets, config, order)), config, start=0)
 
 
 def _share(batch_size: int, hosts: int) -> int:
@@ -168,6 +176,21 @@ def teaches(row: Row) -> bool:
     return bool(len(row["tags"])) or row["complete"]
 
 
+def without(source: np.ndarray, fields: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """The ids of a row without those of some fields; all of them where nothing else would be left.
+
+    Args:
+      source: int32[S], the ids, with the tokenizer's own around those of the fields.
+      fields: int32[F], how many ids each field has.
+      dropped: bool[F].
+    """
+    if not fields[~dropped].any():
+        return source
+    before = len(source) - 1 - int(fields.sum())
+    kept = np.r_[np.ones(before, bool), np.repeat(~dropped, fields), True]
+    return source[kept]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Reader:
     """Reads and pads the rows of one batch."""
@@ -176,7 +199,8 @@ class _Reader:
     targets: Targets
     config: StreamConfig
     order: Order
-    denoiser: Denoiser | None
+    denoiser: Denoiser | None = None
+    dropout: tuple[float, ...] = ()
 
     def __call__(self, visits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
         epochs, numbers, as_text = visits
@@ -197,8 +221,12 @@ class _Reader:
         if as_text and self.denoiser:
             chance = np.random.default_rng((self.config.seed, epoch, number, _TEXT))
             return self.denoiser(row["source"].tolist(), chance)
+        source = row["source"]
+        if any(self.dropout):
+            chance = np.random.default_rng((self.config.seed, epoch, number, _FIELDS))
+            source = without(source, row["fields"], chance.random(len(self.dropout)) < self.dropout)
         target = self.targets.ids(self._ordered(row["tags"], epoch, number), self.config.target_length)
-        return self._source(row["source"]), target if row["complete"] else target[:-1]
+        return self._source(source), target if row["complete"] else target[:-1]
 
     def _source(self, ids: np.ndarray) -> np.ndarray:
         if len(ids) <= self.config.source_length:

@@ -4,6 +4,8 @@ A tag is encoded alone, without a look at its neighbours, so that the target of 
 tags joined by the separator's id: lists can be cut, shuffled and searched as whole tags.
 """
 
+import bisect
+import collections
 import dataclasses
 import io
 import itertools
@@ -126,6 +128,15 @@ class Tokenizer:
         """The ids of each text, whole and without an end."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def pieces_of_parts(self, texts: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[list[int]]]:
+        """The ids of each text, of which the parts are given; and how many of them each part has.
+
+        An id that lies in two parts is the later one's.
+        """
+        encodings = self._backend.encode_batch(["".join(parts) for parts in texts], add_special_tokens=False)
+        counts = [_counts(encoding.offsets, parts) for encoding, parts in zip(encodings, texts, strict=True)]
+        return [encoding.ids for encoding in encodings], counts
+
     def cut(self, pieces: Sequence[int], length: int) -> list[int]:
         """`pieces` after what the model wants before a text, closed by eos and cut to `length` in all."""
         return [*self.before, *pieces[: self._room(length)], self.eos]
@@ -191,6 +202,15 @@ class Tokenizer:
         others = [token.content for token in self._backend.get_added_tokens_decoder().values()]
         free = sorted(set(others) - {*self._names.values(), self._separator_text})
         return f"set tags.separator to e.g. {free[0]!r}" if free else "train one (tokenizer.path='')"
+
+
+def _counts(offsets: Sequence[tuple[int, int]], parts: Sequence[str]) -> list[int]:
+    """How many of some ids, which stand for characters (start, end), belong to each part of the text."""
+    ends = list(itertools.accumulate(map(len, parts)))
+    owners = [bisect.bisect_right(ends, end - 1) for _, end in offsets]
+    owners = list(itertools.accumulate(owners, max))  # an id for no character belongs to the one before it
+    found = collections.Counter(owners)
+    return [found[part] for part in range(len(parts))]
 
 
 def load(folder: str | os.PathLike[str], separator: str, speller: Tokenizer | None = None) -> Tokenizer:

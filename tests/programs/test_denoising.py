@@ -49,5 +49,5 @@ def test_data_without_sentinels_says_how_to_get_them(trained, tmp_path):
 
 def test_a_cached_encoder_cannot_read_texts_that_change(data, tmp_path):
     frozen = denoising(0.5, cache_encoder=True, freeze=("encoder", "embedding"))
-    with pytest.raises(UserError, match="denoising reads another text every time"):
+    with pytest.raises(UserError, match="read another text every time"):
         train.run(frozen, data, tmp_path)
