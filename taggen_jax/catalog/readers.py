@@ -70,6 +70,11 @@ class CatalogConfig:
         return {field: column for field in fields if (column := getattr(self, field))}
 
     @functools.cached_property
+    def own_language(self) -> str:
+        """The language of the columns themselves, where no other is given; "" where nobody says."""
+        return next((language for language, ending in self.translations.items() if not ending), "")
+
+    @functools.cached_property
     def translated(self) -> dict[str, "CatalogConfig"]:
         """Language -> how to read the product in it, for those with columns of their own."""
         texts = [field for field in TRANSLATED if getattr(self, field)]
@@ -149,14 +154,16 @@ def product_of(row: Row, config: CatalogConfig) -> Product:
     if isinstance(row.values, BadRow):
         raise row.values
     values = {field: row.values.get(column) for field, column in config.columns.items()}
-    return to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+    product = to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+    if product.language or not config.own_language:
+        return product
+    return dataclasses.replace(product, language=config.own_language)
 
 
 def products_of(row: Row, config: CatalogConfig) -> list[Product]:
     """The product that a row holds, and its translations. Raises BadRow where it holds none."""
     product = product_of(row, config)
-    own = [language for language, ending in config.translations.items() if not ending]
-    found = [dataclasses.replace(product, language=product.language or "".join(own))]
+    found = [product]
     for language, columns in config.translated.items():
         if not isinstance(row.values, BadRow) and row.values.get(columns.title):
             translation = product_of(row, columns)

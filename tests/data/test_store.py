@@ -54,7 +54,12 @@ def test_unusual_rows_come_back(tmp_path):
     nothing = np.zeros(0, np.int32)
     texts = {"id": "標\x00\u2028", "group": "🏳️‍🌈", "text": ""}
     row = store.Row(
-        **texts, source=np.array([2**31 - 1], np.int32), tags=nothing, complete=False, truncated=True
+        **texts,
+        source=np.array([2**31 - 1], np.int32),
+        fields=nothing,
+        tags=nothing,
+        complete=False,
+        truncated=True,
     )
     store.write(tmp_path, {"train": [row]})
     assert_rows_equal(row, store.open_split(tmp_path, "train")[0])
