@@ -9,7 +9,7 @@ from taggen_jax.catalog.readers import CatalogConfig, product_of, read
 from taggen_jax.catalog.rows import jsonl_rows
 
 ROWS = [
-    {"id": "1", "title": "red shoe", "name": "x", "title_de": "roter Schuh", "text_de": "schön", "tags": ["a"]},
+    {"id": "1", "title": "red shoe", "name": "x", "title_de": "roter Schuh", "text_de": "gut", "tags": ["a"]},
     {"id": "2", "title": "lamp", "text": "bright", "group": "g", "title_zh": "灯", "title_de": None},
     {"id": "1", "title": "again", "title_de": "noch einmal"},
     {"id": "3", "title": "bad", "title_de": ["no text"]},
@@ -29,7 +29,7 @@ def test_each_language_is_a_product(catalog, tmp_path):
         found = list(read([catalog], CONFIG, quarantine=quarantine))
     assert [(p.id, p.language, p.title, p.description) for p in found] == [
         ("1", "en", "red shoe", ""),
-        ("1@de", "de", "roter Schuh", "schön"),
+        ("1@de", "de", "roter Schuh", "gut"),
         ("2", "en", "lamp", "bright"),
         ("2@zh", "zh", "灯", ""),
     ]
