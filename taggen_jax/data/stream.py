@@ -107,8 +107,8 @@ def train_batches(
 
     Args:
       order: of a row's tags: by falling frequency, as stored, or drawn anew from (seed, epoch, row).
-      dropout: how often each piece of the text is left out, drawn from (seed, epoch, row); () for never.
       denoiser: makes denoising examples from (seed, epoch, row); needed where their rate is above 0.
+      dropout: how often each piece of the text is left out, drawn from (seed, epoch, row); () for never.
 
     Raises:
       UserError: no rows, no rows with known tags to mix with, or a batch that the hosts cannot share.
@@ -155,10 +155,12 @@ def _visits(numbers: np.ndarray, as_text: bool = False) -> grain.MapDataset:
 
 
 def _endless(visits: grain.MapDataset, seed: int) -> grain.MapDataset:
+    """Epoch after epoch, each in an order of its own."""
     return visits.shuffle(seed=seed).repeat(_ENDLESS // len(visits))
 
 
 def _mixed(rows: Split, rate: float, seed: int) -> grain.MapDataset:
+    """Visits to all rows as text, and to those with known tags; finding these reads the split once."""
     texts = _endless(_visits(np.arange(len(rows)), as_text=True), seed)
     if rate == 1:
         return texts
