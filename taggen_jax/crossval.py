@@ -16,8 +16,8 @@ from taggen_jax.catalog.clean import cleaner
 from taggen_jax.catalog.product import Product
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import CatalogConfig, expand, read
+from taggen_jax.catalog.spelling import Speller
 from taggen_jax.catalog.splits import Deduplicator, SplitConfig, split_of
-from taggen_jax.catalog.tags import normalise
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -57,7 +57,7 @@ def run(
       UserError: the catalog cannot be read or cut into so many folds, or the output is of other folds.
     """
     products = _products(experiment, expand(input), output)
-    groups = strata.groups(products)
+    groups = strata.groups(products, experiment.split.near)
     try:
         fold_of = strata.assign(groups, [product.tags for product in products], folds)
     except ValueError as error:
@@ -77,14 +77,11 @@ def run(
 
 def _products(experiment: Experiment, paths: Sequence[pathlib.Path], output: pathlib.Path) -> list[Product]:
     """The catalog as `prepare` sees it: read, cleaned, tags spelled, without repeats. Held in memory."""
-    clean, deduplicate = cleaner(experiment.clean), Deduplicator()
+    clean, deduplicate, spell = cleaner(experiment.clean), Deduplicator(), Speller(experiment.tags)
     with Quarantine(output / "quarantine.jsonl") as quarantine:
         products = read(paths, experiment.catalog, quarantine=quarantine)
         return list(
-            deduplicate(
-                dataclasses.replace(clean(product), tags=normalise(product.tags, experiment.tags))
-                for product in products
-            )
+            deduplicate(dataclasses.replace(clean(product), tags=spell(product.tags)) for product in products)
         )
 
 
@@ -135,7 +132,8 @@ def _pool(output: pathlib.Path, ids: Sequence[str], results: Sequence[Metrics]) 
     counts = {
         tag: round(statistics.mean(data.counts.get(tag, 0) for data in prepared)) for tag in sorted(tags)
     }
-    evaluation = Evaluation(counts, round(statistics.mean(len(data.source("train")) for data in prepared)))
+    training = round(statistics.mean(len(data.source("train")) for data in prepared))
+    evaluation = Evaluation(counts, training, prepared[0].parents)
     answers = {item.id: (fold, item) for fold, path in enumerate(folders) for item in predictions.read(path)}
     with atomic_write(output / predictions.NAME) as file:
         for id in filter(

@@ -12,6 +12,7 @@ from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import atomic_write, write_json
+from taggen_jax.governed import govern, governance
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
@@ -43,13 +44,13 @@ def run(
     step = best_step(workdir, experiment)
     experiment, tagger, params = open_workdir(workdir, experiment, step)
     subsets.refuse(experiment.generate.subsets)
-    finish = finisher(workdir, experiment, step)
+    finish = govern(finisher(workdir, experiment, step), governance(workdir, experiment))
     prepared, output = Prepared(data), output or workdir
     if not len(prepared.source(split)):
         raise UserError(
             f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
         )
-    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")), prepared.parents)
     with atomic_write(output / NAME) as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
@@ -67,7 +68,7 @@ def score(
     tagger: Tagger, params: Any, batches: Iterable[Mapping[str, np.ndarray]], prepared: Prepared, split: str
 ) -> tuple[Evaluation, list[Prediction]]:
     """Tags some batches of a split and scores them, without writing anything; also returns the first few."""
-    evaluation = Evaluation(prepared.counts, len(prepared.source("train")))
+    evaluation = Evaluation(prepared.counts, len(prepared.source("train")), prepared.parents)
     samples: list[Prediction] = []
     for row, tagged, gold in predictions(tagger, params, batches, prepared, split):
         scored = prediction(tagged, gold, row["text"])

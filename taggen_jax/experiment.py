@@ -43,7 +43,8 @@ class GenerateConfig:
     for one more pass over it and the whole head. Sources are padded to the next multiple of `bucket` tokens
     and searched with others of that length, by one program a length; 0 pads all to the longest. `subsets` is
     a file of the sets of tags that products may have, by the value of a field (see `taggen_jax.subsets`);
-    `forbidden` tags are never given.
+    `forbidden` tags are never given, nor those of a policy class that is `withheld`. With `ancestors` a tag
+    implies its broader ones. Both need a governed vocabulary, see `taggen_jax.governed`.
     """
 
     batch_size: int = 64
@@ -53,6 +54,8 @@ class GenerateConfig:
     report_mass: bool = False
     subsets: str = ""
     forbidden: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    ancestors: bool = False
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
     select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
 
@@ -73,7 +76,9 @@ class GenerateConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Every setting. `text` names the fields of a product that the model reads, in order."""
+    """Every setting. `text` names the fields of a product that the model reads, in order, plainly ("title")
+    or in a marker ("title: {title}"), see `catalog.product.source_pieces`.
+    """
 
     text: tuple[str, ...] = ("title", "category", "attributes", "description", "reviews")
     catalog: CatalogConfig = dataclasses.field(default_factory=CatalogConfig)

@@ -9,11 +9,12 @@ The story of a job that several processes may share, each of them running this p
 """
 
 import collections
+import functools
 import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +37,7 @@ from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, load
 from taggen_jax.files import atomic_write
+from taggen_jax.governed import Governance, govern, governance
 from taggen_jax.models.family import source_config
 from taggen_jax.predictions import rounded
 from taggen_jax.runs.workdir import trained
@@ -46,6 +48,7 @@ from taggen_jax.terminal import Work
 SETTINGS = ("text", "catalog", "clean", "tags", "model", "compute", "generate")  # what rows depend on
 
 Row = dict[str, Any]
+Answer = Callable[[Tagged], Row]
 
 
 class Encoded(NamedTuple):
@@ -75,6 +78,7 @@ def run(
     """Writes predictions, quarantine.jsonl and manifest.json into `output`; returns the number of products.
 
     A row of predictions holds "id"; "tags", best first; "scores", the inclusion probability of each;
+    "proposed", those of the tags that the governed vocabulary lacks, where a search is open and finds some;
     "truncated": true where the product's text was longer than the model reads; and "content", a hash of
     what it read. Products keep their input order. The same call in other processes, at the same time or
     after this one was killed, shares the work.
@@ -108,9 +112,11 @@ def run(
     with Job(output, marks) as job:
         plan = job.plan(lambda: survey(paths, experiment.catalog, shard_rows, strict=strict))
         if job.missing(plan):
-            finish = finisher(workdir, experiment, step)
+            rules = governance(workdir, experiment)
+            finish = govern(finisher(workdir, experiment, step), rules)
+            answer = functools.partial(_answer, finish=finish, rules=rules)
             known = earlier(previous, job.fingerprint) if previous else {}
-            _work(job, plan, *open_workdir(workdir, experiment, step), finish, known)
+            _work(job, plan, *open_workdir(workdir, experiment, step), answer, known)
         manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
     return _report(manifest["shards"], output)
 
@@ -126,6 +132,7 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
         "weights": digest(parts.checkpoints / str(step) / "state"),
         "tokenizer": digest(parts.tokenizer),
         "vocabulary": digest(parts.vocabulary),
+        "thesaurus": digest(parts.thesaurus) if parts.thesaurus.exists() else None,
         "subsets": digest(pathlib.Path(subsets)) if subsets else None,
         "calibration": digest(parts.calibration) if parts.calibration.exists() else None,
         "settings": {name: settings[name] for name in SETTINGS}
@@ -139,7 +146,7 @@ def _work(
     experiment: Experiment,
     tagger: Tagger,
     params: Any,
-    finish: Finish,
+    answer: Answer,
     known: Mapping[str, Row],
 ) -> None:
     """Commits shards until none is missing."""
@@ -156,7 +163,7 @@ def _work(
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
                 products = encode(reader.products(shard, quarantine), experiment, tagger)
-                for row in predict(_unless(stop, products), experiment, tagger, params, finish, known):
+                for row in predict(_unless(stop, products), experiment, tagger, params, answer, known):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
                     work.show(before + counts["products"])
@@ -180,7 +187,7 @@ def predict(
     experiment: Experiment,
     tagger: Tagger,
     params: Any,
-    finish: Finish,
+    answer: Answer,
     known: Mapping[str, Row],
 ) -> Iterator[Row]:
     """The row of each product, in order; what is known by its content is not tagged again."""
@@ -199,19 +206,23 @@ def predict(
 
     for _, found in buckets.in_order(tagger.tag(params, _batches(unknown(), experiment))):
         yield from reused()
-        yield _row(waiting.popleft(), _answer(finish(found)))
+        yield _row(waiting.popleft(), answer(found))
     yield from reused()
 
 
-def _answer(tagged: Tagged) -> Row:
+def _answer(found: Tagged, finish: Finish, rules: Governance | None) -> Row:
+    tagged = finish(found)
+    proposed = rules.proposals(tagged.tags) if rules else []
+    new = {"proposed": proposed} if proposed else {}
     mass = {} if tagged.legal_mass is None else {"legal_mass": float(f"{tagged.legal_mass:.6g}")}
-    return {"tags": tagged.tags, "scores": rounded(tagged.scores), **mass}
+    return {"tags": tagged.tags, "scores": rounded(tagged.scores), **new, **mass}
 
 
 def _row(product: Encoded, answer: Mapping[str, Any]) -> Row:
     """What is written of a product; `answer` may be an earlier row of one that reads the same."""
     cut = {"truncated": True} if product.truncated else {}
-    answer = {key: answer[key] for key in ("tags", "scores", "legal_mass") if key in answer}
+    answer = {key: answer.get(key) for key in ("tags", "scores", "proposed", "legal_mass")}
+    answer = {key: value for key, value in answer.items() if value is not None}
     return {"id": product.id, **answer, **cut, "content": product.content}
 
 

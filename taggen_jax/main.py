@@ -43,8 +43,13 @@ VERBS = {
     "prepare": Verb(
         "read, clean and check a catalog, train or load a tokenizer, write arrays",
         needs=("output",),
-        takes=("input", "train", "validation", "test", "strict"),
+        takes=("input", "train", "validation", "test", "corrections", "strict"),
         config="file",
+    ),
+    "vocabulary": Verb(
+        "make or check a governed tag vocabulary: a published list or taxonomy in, one term a line out",
+        needs=("input", "output"),
+        takes=("format", "language", "previous"),
     ),
     "train": Verb(
         "fine-tune or train a model; run again, it resumes (SIGTERM saves, then exits with status 143)",
@@ -64,6 +69,13 @@ VERBS = {
         takes=("strict", "format", "shard_rows", "previous"),
         config="workdir",
     ),
+    "pseudo-label": Verb(
+        "choose among generated tags those that are good enough to train on, for products without labels",
+        needs=("workdir", "input", "tagged", "output"),
+        takes=("min_score", "quota"),
+        config="workdir",
+        program="pseudo.run",
+    ),
     "calibrate": Verb(
         "learn on validation what the scores are worth",
         needs=("workdir", "data"),
@@ -74,6 +86,12 @@ VERBS = {
         needs=("input", "output"),
         takes=("folds",),
         config="file",
+    ),
+    "audit-labels": Verb(
+        "list the labels that a model doubts most, for people to judge and `prepare --corrections` to read",
+        needs=("of", "output"),
+        takes=("most",),
+        program="audit.run",
     ),
     "compare": Verb(
         "say how sure it is that one system's tags are better than another's",
@@ -98,7 +116,7 @@ VERBS = {
     ),
 }
 
-FOLDERS = {"output", "data", "workdir", "from", "a", "b", "previous"}
+FOLDERS = {"output", "data", "workdir", "from", "a", "b", "of", "tagged", "previous"}
 SHORT = {  # of the verbs that start from a workdir
     "--min-precision": "--config.generate.select.min_precision",
     "--mode": "--config.generate.mode",
@@ -114,6 +132,50 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "validation", [], f"validation files{FILES}", flag_values=to
     ),
     "test": lambda to: flags.DEFINE_multi_string("test", [], f"test files{FILES}", flag_values=to),
+    "corrections": lambda to: flags.DEFINE_multi_string(
+        "corrections", [], "judged lists of `taggen audit-labels`, repeatable", flag_values=to
+    ),
+    "of": lambda to: flags.DEFINE_string(
+        "of", "", "folder that `taggen evaluate` or `taggen crossval` wrote", flag_values=to
+    ),
+    "tagged": lambda to: flags.DEFINE_string(
+        "tagged", "", "folder that `taggen generate` wrote for the input", flag_values=to
+    ),
+    "pseudo-label output": lambda to: flags.DEFINE_string(
+        "output", "", "file to write, .jsonl", flag_values=to
+    ),
+    "min_score": lambda to: flags.DEFINE_float(
+        "min_score", 0.9, "least score of a tag to train on", flag_values=to
+    ),
+    "quota": lambda to: flags.DEFINE_float(
+        "quota", 1.0, "of a tag at most so many times its training products", flag_values=to
+    ),
+    "audit-labels output": lambda to: flags.DEFINE_string(
+        "output", "", "file to write, .csv or .jsonl", flag_values=to
+    ),
+    "most": lambda to: flags.DEFINE_integer(
+        "most",
+        500,
+        "rows of each kind: tags that may be wrong, and missing ones",
+        lower_bound=1,
+        flag_values=to,
+    ),
+    "vocabulary input": lambda to: flags.DEFINE_string("input", "", "file to read", flag_values=to),
+    "vocabulary output": lambda to: flags.DEFINE_string("output", "", "file to write", flag_values=to),
+    "vocabulary format": lambda to: flags.DEFINE_enum(
+        "format",
+        "terms",
+        ["terms", "list", "indented", "paths"],
+        "what the input is: a vocabulary file, a plain list, an indented list, or a taxonomy of 'A > B > C' "
+        "(Google's, Shopify's)",
+        flag_values=to,
+    ),
+    "vocabulary previous": lambda to: flags.DEFINE_string(
+        "previous", "", "vocabulary file whose terms to keep and to add to", flag_values=to
+    ),
+    "language": lambda to: flags.DEFINE_string(
+        "language", "en", "of the names in a list or taxonomy", flag_values=to
+    ),
     "output": lambda to: flags.DEFINE_string("output", "", "folder to write", flag_values=to),
     "data": lambda to: flags.DEFINE_string("data", "", "folder that `taggen prepare` wrote", flag_values=to),
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),

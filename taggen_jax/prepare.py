@@ -12,17 +12,24 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from taggen_jax import experiment as experiments
+from taggen_jax import governed
 from taggen_jax.catalog.clean import cleaner
+from taggen_jax.catalog.corrections import Corrections
+from taggen_jax.catalog.corrections import load as load_corrections
+from taggen_jax.catalog.folds import groups
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand, read
-from taggen_jax.catalog.splits import Deduplicator, split_of
-from taggen_jax.catalog.tags import normalise
+from taggen_jax.catalog.spelling import Speller
+from taggen_jax.catalog.splits import Deduplicator, SplitConfig, split_of
+from taggen_jax.catalog.tags import TagsConfig
+from taggen_jax.catalog.thesaurus import Term, Thesaurus
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import preflight, store
 from taggen_jax.data import tokenizer as tokenizers
@@ -43,9 +50,12 @@ def run(
     train: Sequence[str] = (),
     validation: Sequence[str] = (),
     test: Sequence[str] = (),
+    corrections: Sequence[str] = (),
     strict: bool = False,
 ) -> None:
     """Prepares the files of `input`, split by hash, or those of `train`, `validation` and `test` as they are.
+
+    The tags of products are corrected by the files of `corrections`, see `catalog.corrections`.
 
     Raises:
       UserError: no input, an output folder with something in it, a failed check; with `strict` any bad row.
@@ -59,15 +69,23 @@ def run(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as unfinished:
         folder = pathlib.Path(unfinished) / "data"
+        spell = Speller(experiment.tags)
+        correct = load_corrections(corrections, Speller(experiment.tags))
         with Spool(pathlib.Path(unfinished) / "spool") as spool:
-            _collect(experiment, sources, spool, folder / "quarantine.jsonl", strict)
+            _collect(experiment, sources, spell, correct, spool, folder / "quarantine.jsonl", strict)
+            if input:
+                _split(spool, experiment.split)
+        print("split: " + ", ".join(f"{split} {spool.counts[split]:,}" for split in SPLITS))
+        if corrections:
+            print(correct.describe())
+        _keep_vocabulary(spell, experiment.tags, folder)
         _write(experiment, spool, folder)
         os.replace(folder, output)  # over an empty folder, or none
     print(f"prepared {output}")
 
 
 class Spool:
-    """Cleaned products on disk between the two passes, one JSONL file a split.
+    """Cleaned products on disk between the two passes, one JSONL file a split; "" before they are split.
 
     Attributes:
       counts: products by split.
@@ -75,8 +93,8 @@ class Spool:
 
     def __init__(self, folder: pathlib.Path) -> None:
         folder.mkdir()
-        self.counts = dict.fromkeys(SPLITS, 0)
-        self._paths = {split: folder / split for split in SPLITS}
+        self.counts = dict.fromkeys((*SPLITS, ""), 0)
+        self._paths = {split: folder / (split or "whole") for split in self.counts}
         self._stack = contextlib.ExitStack()
         self._files = {
             split: self._stack.enter_context(path.open("w")) for split, path in self._paths.items()
@@ -93,7 +111,9 @@ class Spool:
         self.counts[split] += 1
 
     def products(self, split: str) -> Iterator[Product]:
-        """Reads a split back; the spool must be closed."""
+        """Reads a split back, to which nothing may be added any more."""
+        if not self._files[split].closed:
+            self._files[split].flush()
         with self._paths[split].open() as file:
             for line in file:
                 values = json.loads(line)
@@ -104,26 +124,52 @@ class Spool:
 def _collect(
     experiment: Experiment,
     sources: Mapping[str, Sequence[pathlib.Path]],
+    spell: Speller,
+    correct: Corrections,
     spool: Spool,
     quarantine_path: pathlib.Path,
     strict: bool,
 ) -> None:
-    """The first pass: read, clean, spell tags, drop repeats, split (by hash where the split is "")."""
+    """The first pass: read, clean, spell tags, drop repeats."""
     clean, deduplicate = cleaner(experiment.clean), Deduplicator()
     with Quarantine(quarantine_path) as quarantine:
         for split, paths in sources.items():
             products = read(paths, experiment.catalog, strict=strict, quarantine=quarantine)
             cleaned = (
-                dataclasses.replace(clean(product), tags=normalise(product.tags, experiment.tags))
+                dataclasses.replace(clean(product), tags=spell(product.tags))
                 for product in counted(products, None, "read", "products")
             )
+            corrected = (dataclasses.replace(product, tags=correct(product)) for product in cleaned)
             # A split that people made is kept as it is; preflight counts what repeats in it or leaks into it.
-            for product in cleaned if split else deduplicate(cleaned):
-                spool.add(split or split_of(product, experiment.split), product)
+            for product in corrected if split else deduplicate(corrected):
+                spool.add(split, product)
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantine.counts.most_common())
     print(f"read: {sum(spool.counts.values()):,} products, {deduplicate.dropped:,} duplicates dropped")
     print(f"quarantined: {quarantine.counts.total():,} rows" + (f" ({reasons})" if reasons else ""))
-    print("split: " + ", ".join(f"{split} {count:,}" for split, count in spool.counts.items()))
+
+
+def _split(spool: Spool, config: SplitConfig) -> None:
+    """Splits the whole: a group of what is alike goes by the hash of its least name."""
+    numbers = groups(spool.products(""), config.near)
+    names: dict[int, str] = {}
+    for product, number in zip(spool.products(""), numbers, strict=True):
+        own = product.group or product.id
+        names[number] = min(names.get(number, own), own)
+    for product, number in zip(spool.products(""), numbers, strict=True):
+        product = dataclasses.replace(product, group=names[number])
+        spool.add(split_of(product, config), product)
+    print(f"groups: {len(names):,} of variants and near-duplicates that stay together")
+
+
+def _keep_vocabulary(spell: Speller, config: TagsConfig, folder: pathlib.Path) -> None:
+    """Keeps the governed vocabulary with the data, and the tags that it lacks as terms to decide upon."""
+    if spell.spelling is None:
+        return
+    print(spell.describe())
+    shutil.copyfile(config.vocabulary, folder / governed.NAME)
+    language = config.language or "und"  # the standard's code for a language that nobody has determined
+    terms = [Term(id=tag, names={language: tag}, status="proposed") for tag in spell.proposed()]
+    Thesaurus(terms).save(folder / "proposals.jsonl")
 
 
 def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:

@@ -1,7 +1,7 @@
 """A prepared data folder: what `taggen prepare` leaves and every later program reads.
 
 A TFDS dataset in ArrayRecord files, and beside it config.json, tokenizer/, vocabulary.json, quarantine.jsonl
-and preflight.json.
+and preflight.json; with a governed vocabulary also thesaurus.jsonl and proposals.jsonl.
 """
 
 import dataclasses
@@ -12,12 +12,16 @@ from collections.abc import Iterator
 import jax
 
 from taggen_jax import experiment as experiments
+from taggen_jax import governed
+from taggen_jax.catalog.product import field_of, marked
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.data.corruption import Denoiser
 from taggen_jax.data.store import Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 
 
@@ -28,6 +32,7 @@ class Prepared:
       experiment: what it was prepared with.
       vocabulary: the catalog's tags.
       counts: how many training products have each tag; 0 for a tag seen only outside training.
+      parents: a tag's broader tags, where the vocabulary is a governed hierarchy.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
@@ -35,6 +40,8 @@ class Prepared:
         self.experiment = experiments.load(root / "config.json")
         self.vocabulary = Vocabulary.load(root / "vocabulary.json")
         self.counts = dict(zip(self.vocabulary.tags, self.vocabulary.counts, strict=True))
+        spelling = governed.spelling(root, self.experiment.tags)
+        self.parents = spelling.parents if spelling else {}
         self._splits: dict[str, Split] = {}
 
     @property
@@ -58,6 +65,8 @@ class Prepared:
             self._targets(experiment),
             experiment.stream,
             order=experiment.tags.order,
+            denoiser=self._denoiser(experiment),
+            dropout=_dropout(experiment),
             host=jax.process_index(),
             hosts=jax.process_count(),
             start=start,
@@ -77,5 +86,25 @@ class Prepared:
         )
         return itertools.islice(batches, -(-products // batch_size)) if products else batches
 
+    def _denoiser(self, experiment: Experiment) -> Denoiser | None:
+        config = experiment.stream
+        if not config.denoise.rate:
+            return None
+        tokenizer = self.tokenizer(experiment.tags.separator)
+        return Denoiser(tokenizer, config.denoise, config.source_length, config.target_length)
+
     def _targets(self, experiment: Experiment) -> Targets:
         return Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator))
+
+
+def _dropout(experiment: Experiment) -> tuple[float, ...]:
+    """How often each piece of the text is left out; () where none ever is."""
+    rates = experiment.stream.field_dropout
+    pieces = {field_of(piece): piece for piece in experiment.text}
+    for field in rates:
+        if field not in pieces or not marked(pieces[field]):
+            raise UserError(
+                f"stream.field_dropout: {field!r} has no piece with a marker in text={experiment.text!r};"
+                f" write it as '{field}: {{{field}}}' there, and prepare so"
+            )
+    return tuple(rates.get(field, 0.0) for field in pieces) if rates else ()

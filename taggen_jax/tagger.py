@@ -23,6 +23,7 @@ from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
 from taggen_jax.decode.mass import legal_log_mass
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
+from taggen_jax.governed import governance
 from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import causal_mask
@@ -327,4 +328,6 @@ def open_workdir(
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
     vocabulary = Vocabulary.load(workdir.vocabulary)
-    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, experiment.generate), params
+    rules = governance(root, experiment)
+    config = rules.restrict(vocabulary) if rules else experiment.generate
+    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, config), params

@@ -12,7 +12,7 @@ from flax import traverse_util
 from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
-from taggen_jax import subsets
+from taggen_jax import governed, subsets
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store
 from taggen_jax.data.stream import Batch
@@ -20,6 +20,7 @@ from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import describe, score
 from taggen_jax.experiment import Experiment
+from taggen_jax.governed import governance
 from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
@@ -39,7 +40,17 @@ from taggen_jax.training.step import TrainConfig, Training, jit_step, within
 from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
-OF_THE_DATA = ("text", "clean.", "tokenizer.", "tags.lower_case", "tags.synonyms", "tags.separator")
+OF_THE_DATA = (
+    "text",
+    "clean.",
+    "tokenizer.",
+    "tags.lower_case",
+    "tags.synonyms",
+    "tags.separator",
+    "tags.vocabulary",
+    "tags.language",
+    "tags.unknown",
+)
 MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
 
 
@@ -66,7 +77,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     clock = Clock.resume(meta.get("clock", {}))
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
     batches = prepared.train_batches(experiment, start=first)
-    evaluations = _evaluations(experiment, prepared, training, mesh)
+    evaluations = _evaluations(experiment, prepared, training, mesh, work)
     feed = _feed(experiment, prepared, training, state["params"], mesh, work)
     window = meta.get("window", {})
     with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
@@ -127,6 +138,8 @@ def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
     if not work.config.exists():
         shutil.copytree(prepared.tokenizer_folder, work.tokenizer, dirs_exist_ok=True)
         prepared.vocabulary.save(work.vocabulary)
+        if (thesaurus := prepared.root / governed.NAME).exists():
+            shutil.copyfile(thesaurus, work.thesaurus)
         experiments.save(experiment, work.config)  # last: its presence says that the others are whole
         return
     changed = [
@@ -215,6 +228,10 @@ def _feed(
     bundle = training.bundle
     if not experiment.train.cache_encoder or encoder.trains(bundle, training.partition):
         return lambda batch: batch
+    if experiment.stream.denoise.rate or experiment.stream.field_dropout:
+        raise UserError(
+            "train.cache_encoder: denoising and field dropout read another text every time; set it to False"
+        )
     if jax.process_count() > 1:
         raise UserError("train.cache_encoder: got several processes, expected one; set it to False")
     rows, size = len(prepared.source("train")), experiment.stream.batch_size
@@ -239,7 +256,7 @@ def _feed(
 
 
 def _evaluations(
-    experiment: Experiment, prepared: Prepared, training: Training, mesh: Mesh
+    experiment: Experiment, prepared: Prepared, training: Training, mesh: Mesh, work: Workdir
 ) -> Callable[[Any], tuple[dict[str, float], list[Prediction]]]:
     """params -> metrics of validation (loss over all of it, tag scores over its first products), samples."""
     eval_step = within(jax.jit(training.eval_step), mesh)
@@ -250,7 +267,9 @@ def _evaluations(
         )
     products = min(experiment.train.eval_products, rows)
     tokenizer = prepared.tokenizer(experiment.tags.separator)
-    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, experiment.generate)
+    rules = governance(work.root, experiment)
+    config = rules.restrict(prepared.vocabulary) if rules else experiment.generate
+    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, config)
 
     def evaluate(params: Any) -> tuple[dict[str, float], list[Prediction]]:
         batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)

@@ -16,7 +16,7 @@ DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT
 def commands(text: str) -> list[list[str]]:
     """The words of every line that starts with `taggen VERB --`, continuation lines joined."""
     joined = re.sub(r"\\+\n\s*", " ", text)
-    found = re.findall(r"^[\s$]*(?:\w+:\s+)?(taggen [a-z]+ --.*)$", joined, flags=re.MULTILINE)
+    found = re.findall(r"^[\s$]*(?:\w+:\s+)?(taggen [a-z-]+ --.*)$", joined, flags=re.MULTILINE)
     return [shlex.split(command, comments=True)[1:] for command in found]
 
 

@@ -20,10 +20,10 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs", "reports"),
     ("experiment", "terminal"),
-    ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets"),
+    ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
-        *("crossval", "compare", "report"),
+        *("crossval", "compare", "report", "vocabulary", "audit", "pseudo"),
     ),
     ("main",),
     ("__main__",),

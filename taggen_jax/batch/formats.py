@@ -17,6 +17,7 @@ _SCHEMA = pa.schema(
         ("id", pa.string()),
         ("tags", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
+        ("proposed", pa.list_(pa.string())),
         ("truncated", pa.bool_()),
         ("content", pa.string()),
     ]
@@ -32,7 +33,7 @@ def write_lines(lines: Iterator[bytes], path: pathlib.Path) -> None:
 
 
 def write_parquet(lines: Iterator[bytes], path: pathlib.Path) -> None:
-    """A Parquet file with the columns id, tags, scores, truncated (never null) and content."""
+    """A Parquet file with the columns id, tags, scores, proposed, truncated (never null) and content."""
     with (
         no_space_named(path),
         open(path, "wb") as file,

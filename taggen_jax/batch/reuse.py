@@ -15,7 +15,7 @@ from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
 MAY_DIFFER = ("input", "format", "shard_rows")  # no row depends on them
-TAGS = ("vocabulary", "subsets")  # another value of these is no mistake, but no row holds
+TAGS = ("vocabulary", "thesaurus", "subsets")  # another value of these is no mistake, but no row holds
 
 
 def content(source: Sequence[int], number: int = 0) -> str:
@@ -52,10 +52,16 @@ def earlier(folder: pathlib.Path, fingerprint: Mapping[str, Any]) -> dict[str, d
         )
     if any(manifest["fingerprint"].get(name) != fingerprint.get(name) for name in TAGS):
         return {}
-    return {row["content"]: row for row in _rows(folder, manifest["fingerprint"]["format"])}
+    return {row["content"]: row for row in tagged_rows(folder)}
 
 
-def _rows(folder: pathlib.Path, format: str) -> Iterator[dict[str, Any]]:
+def tagged_rows(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """The rows of a job that is done, in order.
+
+    Raises:
+      UserError: it is not done.
+    """
+    format = read_json(folder / "manifest.json", "the manifest of a finished job")["fingerprint"]["format"]
     path = folder / f"predictions.{format}"
     if format == "jsonl":
         with open(path, encoding="utf-8") as file:

@@ -15,6 +15,8 @@ def to_product(values: Mapping[str, object], *, tag_separator: str, review_separ
     numbers, and as the value of an attribute. A list may also be one text: split at its separator, or, when
     there is no separator, a JSON list; attributes may be the text of a JSON object (CSV has no other way).
 
+    Where a row does not say whether its tags are complete, they are if there are any.
+
     Raises:
       BadRow: missing_id, missing_title, wrong_type, broken_json, invalid_utf8 or invalid_unicode.
     """
@@ -27,7 +29,8 @@ def to_product(values: Mapping[str, object], *, tag_separator: str, review_separ
         category=_text(values, "category"),
         language=_text(values, "language"),
         group=_name(values, "group"),
-        tags=_list(values, "tags", tag_separator, "tag_separator"),
+        tags=(tags := _list(values, "tags", tag_separator, "tag_separator")),
+        complete=_flag(values, "complete", bool(tags)),
     )
     if not product.id.strip():
         raise BadRow("missing_id: there is no id, or an empty one")
@@ -44,6 +47,18 @@ def _text(values: Mapping[str, object], field: str) -> str:
 def _name(values: Mapping[str, object], field: str) -> str:
     value = values.get(field)
     return "" if _absent(value) else _number_or_text(value, f"field '{field}'")
+
+
+def _flag(values: Mapping[str, object], field: str, default: bool) -> bool:
+    value = values.get(field)
+    if isinstance(value, str | bytes):
+        text = _checked(value, f"field '{field}'").strip().lower()
+        value = {"": None, "true": True, "false": False}.get(text, text)
+    if _absent(value):
+        return default
+    if not isinstance(value, bool):
+        raise BadRow(f"wrong_type: field '{field}' is {json_type(value)}, expected true or false")
+    return value
 
 
 def _list(values: Mapping[str, object], field: str, separator: str, option: str) -> tuple[str, ...]:

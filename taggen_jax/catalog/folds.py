@@ -2,28 +2,35 @@
 
 import collections
 import hashlib
-import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from taggen_jax.catalog.near import pairs, signatures
 from taggen_jax.catalog.product import Product
 
-_WORD = re.compile(r"[^\W\d_]+")
-_LEAST_WORDS = 4  # so few words are shared by products that are nothing alike
 
-
-def groups(products: Iterable[Product]) -> list[int]:
+def groups(products: Iterable[Product], near: float) -> list[int]:
     """For every product the number of its group: equal numbers must not straddle a split.
 
-    Alike are products of one `group`, and products whose title and description have the same words, apart
-    from their order, number, letter case, digits and punctuation ("Cable, 2 m" and "CABLE 5 m"); and whatever
-    is alike through a third one. Groups are numbered by their first product.
+    Alike are products of one `group`; products that share at least the part `near` of their words (see
+    `catalog.near`; 0 looks at no words), such as "Cable, 2 m" and "CABLE 5 m"; and whatever is alike through
+    a third one. Groups are numbered by their first product. Memory: 0.6 KB a product.
     """
-    first: dict[Hashable, int] = {}
+    first: dict[str, int] = {}
     parents: list[int] = []
-    for i, product in enumerate(products):
-        parents.append(i)
-        for key in _keys(product):
-            _join(parents, first.setdefault(key, i), i)
+
+    def joined() -> Iterator[Product]:
+        for i, product in enumerate(products):
+            parents.append(i)
+            if product.group:
+                _join(parents, first.setdefault(product.group, i), i)
+            yield product
+
+    if near:
+        signed_NP, numbers = signatures(joined())
+        for one, other in pairs(signed_NP, near):
+            _join(parents, int(numbers[one]), int(numbers[other]))
+    else:
+        collections.deque(joined(), maxlen=0)
     return [_root(parents, i) for i in range(len(parents))]
 
 
@@ -79,14 +86,6 @@ def _deal(
         if group not in fold_of:
             put(group, max(range(folds), key=lambda fold: (room[fold], -fold)))
     return fold_of
-
-
-def _keys(product: Product) -> Iterable[Hashable]:
-    if product.group:
-        yield "group", product.group
-    words = sorted(set(_WORD.findall(f"{product.title} {product.description}".casefold())))
-    if len(words) >= _LEAST_WORDS:
-        yield "words", hashlib.blake2b(" ".join(words).encode(), digest_size=16).digest()
 
 
 def _join(parents: list[int], one: int, other: int) -> None:

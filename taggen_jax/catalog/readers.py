@@ -9,7 +9,7 @@ import os
 import pathlib
 import reprlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.rows import BadRow, Row, jsonl_rows
 from taggen_jax.errors import UserError
 
+TRANSLATED = ("title", "description")
 _KINDS = "`.jsonl`, `.csv`, `.tsv` (each also with `.gz`) or `.parquet`"
 
 
@@ -29,8 +30,14 @@ class CatalogConfig:
     """Which column holds which field; "" where a catalog has none. id and title must have one.
 
     Attributes:
+      complete: the column that says (true or false) whether a product has all its tags; where it is silent,
+        those with tags have, and those without are unknown, which teaches nothing.
       tag_separator: set when the tags of a product are one string, "red;cotton".
       review_separator: likewise for reviews.
+      translations: language -> what follows the names of the columns title and description in it, such as
+        {"en": "", "de": "_de"}; "" is the language of the columns themselves. Training data then have a
+        product of its own for each language that a row has a title in, with the id "ID@de" and the same group
+        and tags.
     """
 
     id: str = "id"
@@ -42,11 +49,17 @@ class CatalogConfig:
     language: str = "language"
     group: str = "group"
     tags: str = "tags"
+    complete: str = "complete"
     tag_separator: str = ""
     review_separator: str = ""
+    translations: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError when id or title has no column."""
+        """Raises ValueError when id or title has no column, or the columns two languages."""
+        if list(self.translations.values()).count("") > 1:
+            raise ValueError(
+                f"translations={dict(self.translations)}: the columns themselves have one language"
+            )
         if not self.id or not self.title:
             raise ValueError("id and title must name a column each")
 
@@ -55,6 +68,29 @@ class CatalogConfig:
         """The column of every field that has one."""
         fields = (field.name for field in dataclasses.fields(Product))
         return {field: column for field in fields if (column := getattr(self, field))}
+
+    @functools.cached_property
+    def own_language(self) -> str:
+        """The language of the columns themselves, where no other is given; "" where nobody says."""
+        return next((language for language, ending in self.translations.items() if not ending), "")
+
+    @functools.cached_property
+    def translated(self) -> dict[str, "CatalogConfig"]:
+        """Language -> how to read the product in it, for those with columns of their own."""
+        texts = [field for field in TRANSLATED if getattr(self, field)]
+        return {
+            language: dataclasses.replace(
+                self, translations={}, **{field: getattr(self, field) + ending for field in texts}
+            )
+            for language, ending in self.translations.items()
+            if ending
+        }
+
+    @functools.cached_property
+    def wanted(self) -> set[str]:
+        """The names of all columns that are read."""
+        configs = (self, *self.translated.values())
+        return {column for config in configs for column in config.columns.values()}
 
 
 def expand(patterns: Sequence[str]) -> list[pathlib.Path]:
@@ -93,15 +129,15 @@ def read(
     seen = Seen()
     for path, row in rows(paths, config):
         try:
-            product = product_of(row, config)
-            if seen.before(product):
-                raise duplicate(product)
+            products = products_of(row, config)
+            if seen.before(products[0]):
+                raise duplicate(products[0])
         except BadRow as bad:
             if strict:
                 raise refusal(path, row, bad) from None
             put_aside(path, row, bad, quarantine)
         else:
-            yield product
+            yield from products
 
 
 def rows(
@@ -118,7 +154,28 @@ def product_of(row: Row, config: CatalogConfig) -> Product:
     if isinstance(row.values, BadRow):
         raise row.values
     values = {field: row.values.get(column) for field, column in config.columns.items()}
-    return to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+    product = to_product(values, tag_separator=config.tag_separator, review_separator=config.review_separator)
+    if product.language or not config.own_language:
+        return product
+    return dataclasses.replace(product, language=config.own_language)
+
+
+def products_of(row: Row, config: CatalogConfig) -> list[Product]:
+    """The product that a row holds, and its translations. Raises BadRow where it holds none."""
+    product = product_of(row, config)
+    found = [product]
+    for language, columns in config.translated.items():
+        if not isinstance(row.values, BadRow) and row.values.get(columns.title):
+            translation = product_of(row, columns)
+            found.append(
+                dataclasses.replace(
+                    translation,
+                    id=f"{product.id}@{language}",
+                    language=language,
+                    group=product.group or product.id,
+                )
+            )
+    return found
 
 
 def duplicate(product: Product) -> BadRow:
@@ -151,7 +208,7 @@ class Seen:
 
 def _rows(path: str | os.PathLike[str], config: CatalogConfig) -> Iterator[Row]:
     """The rows of one file, whatever its kind; what keeps a file from being read is the user's error."""
-    wanted, required = set(config.columns.values()), (config.id, config.title)
+    wanted, required = config.wanted, (config.id, config.title)
     try:
         match _kind(path):
             case "jsonl":

@@ -18,11 +18,14 @@ class SplitConfig:
       validation: share of the groups, from 0 to 1, to choose settings on.
       test: share of the groups to measure on, once.
       salt: another salt, another split.
+      near: the share of their words (Jaccard similarity) from which two products are near-duplicates, which
+        stay in one split; 1 asks for the same words, 0 for nothing.
     """
 
     validation: float = 0.1
     test: float = 0.1
     salt: str = ""
+    near: float = 0.85
 
     def __post_init__(self) -> None:
         """Raises ValueError for shares that are none."""
@@ -30,12 +33,15 @@ class SplitConfig:
             raise ValueError(
                 f"validation={self.validation} and test={self.test} must be at least 0 and together at most 1"
             )
+        if not 0 <= self.near <= 1:
+            raise ValueError(f"near={self.near} must be in [0, 1]")
 
 
 def split_of(product: Product, config: SplitConfig) -> Split:
     """The split of a product, from a hash of its group (or of its id, where it has no group) alone.
 
-    So the variants of a product stay together, and adding rows to a catalog moves none of the others.
+    So the variants of a product stay together, and adding rows to a catalog moves none of the others; except
+    where a new row joins two groups that were apart (see `folds.groups`).
     """
     key = f"{config.salt}\0{product.group or product.id}".encode()
     place = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64

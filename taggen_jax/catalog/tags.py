@@ -20,12 +20,18 @@ class TagsConfig:
         of the tags themselves.
       order: the order in which a model learns to write the tags of a product: most frequent in training
         first, by first mention in the text, or shuffled anew every epoch.
+      vocabulary: a file of governed tags, see `thesaurus`; "" where any tag is one.
+      language: whose names in that file are the tags; "" takes the first name of each.
+      unknown: what becomes of a tag that the file lacks: it stays, as a proposal, or it goes.
     """
 
     lower_case: bool = False
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     separator: str = "<sep>"
     order: Literal["frequent", "text", "shuffled"] = "frequent"
+    vocabulary: str = ""
+    language: str = ""
+    unknown: Literal["propose", "drop"] = "propose"
 
     def __post_init__(self) -> None:
         """Raises ValueError for a separator that cannot separate and for synonyms that run in a circle."""
@@ -37,7 +43,7 @@ class TagsConfig:
         """The synonyms with both sides normalised and every chain followed to its end."""
         table: dict[str, str] = {}
         for key, value in self.synonyms.items():
-            spelling, target = _spell(key, self.lower_case), _spell(value, self.lower_case)
+            spelling, target = spell(key, self.lower_case), spell(value, self.lower_case)
             if table.setdefault(spelling, target) != target:
                 raise ValueError(f"synonyms: {spelling!r} stands for both {table[spelling]!r} and {target!r}")
         return {spelling: _follow(spelling, table) for spelling in table}
@@ -48,8 +54,16 @@ def normalise(tags: Iterable[str], config: TagsConfig) -> tuple[str, ...]:
 
     Empty ones and repeats are dropped; the order of first occurrences is kept. Idempotent.
     """
-    spelled = (_spell(tag, config.lower_case) for tag in tags)
+    spelled = (spell(tag, config.lower_case) for tag in tags)
     return tuple(dict.fromkeys(filter(None, (config.canonical.get(tag, tag) for tag in spelled))))
+
+
+def spell(tag: str, lower_case: bool) -> str:
+    """One tag in its one spelling: NFKC, single spaces, and, if asked for, lower case."""
+    tag = unicodedata.normalize("NFKC", tag)
+    if lower_case:
+        tag = unicodedata.normalize("NFKC", tag.lower())  # lower-casing can leave a composed form behind
+    return " ".join(tag.split())
 
 
 def escape(tag: str, separator: str) -> str:
@@ -87,13 +101,6 @@ def in_text_order(tags: Iterable[str], text: str) -> tuple[str, ...]:
     folded = text.casefold()
     places = {tag: folded.find(tag.casefold()) for tag in tags}
     return tuple(sorted(places, key=lambda tag: places[tag] if places[tag] >= 0 else len(folded)))
-
-
-def _spell(tag: str, lower_case: bool) -> str:
-    tag = unicodedata.normalize("NFKC", tag)
-    if lower_case:
-        tag = unicodedata.normalize("NFKC", tag.lower())  # lower-casing can leave a composed form behind
-    return " ".join(tag.split())
 
 
 def _follow(spelling: str, table: Mapping[str, str]) -> str:

@@ -33,7 +33,10 @@ class Row(TypedDict):
       group: what its variants share (the id, where the catalog has no groups).
       text: what a model reads, before tokenising.
       source: int32[S], the ids of `text` closed by eos, unpadded.
+      fields: int32[F], how many of these ids, in order, come from each piece of the experiment's `text`; the
+        rest are the tokenizer's own, before and after them.
       tags: int32[N], vocabulary ids in text order.
+      complete: whether these are all the tags that the product has.
       truncated: whether `source` lost the end of `text`.
     """
 
@@ -41,7 +44,9 @@ class Row(TypedDict):
     group: str
     text: str
     source: np.ndarray
+    fields: np.ndarray
     tags: np.ndarray
+    complete: bool
     truncated: bool
 
 
@@ -144,9 +149,9 @@ def _move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
 def _features() -> tfds.features.FeaturesDict:
     ids = tfds.features.Tensor(shape=(None,), dtype=np.int32)
     text = tfds.features.Text()
-    return tfds.features.FeaturesDict(
-        {"id": text, "group": text, "text": text, "source": ids, "tags": ids, "truncated": np.bool_}
-    )
+    texts = {"id": text, "group": text, "text": text}
+    flags = {"complete": np.bool_, "truncated": np.bool_}
+    return tfds.features.FeaturesDict({**texts, "source": ids, "fields": ids, "tags": ids, **flags})
 
 
 def _parse(record: bytes) -> Row:
@@ -164,6 +169,9 @@ def _parse(record: bytes) -> Row:
         group=text("group"),
         text=text("text"),
         source=ids("source"),
+        fields=ids("fields"),
         tags=ids("tags"),
+        # Data of before there was such a column: there, products without tags were said to have none.
+        complete=bool((fields["complete"].int64_list.value or [1])[0]),
         truncated=bool(fields["truncated"].int64_list.value[0]),
     )

@@ -5,19 +5,22 @@ all that a checkpoint keeps of it is {"batch": n}.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import grain
 import numpy as np
 
-from taggen_jax.data.store import Split
+from taggen_jax.data.corruption import DenoiseConfig, Denoiser
+from taggen_jax.data.store import Row, Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.errors import UserError
 
 Order = Literal["frequent", "text", "shuffled"]
 Batch = dict[str, np.ndarray]
+Ids = Sequence[int] | np.ndarray
 _ENDLESS = 2**48  # visits: more than any run makes, and few enough for the float division in Grain's batch
+_TEXT, _FIELDS = 1, 2  # set the chances of denoising and of field dropout apart from that of orders
 _FILL = -1  # the row number of what only fills the last batch
 
 
@@ -31,6 +34,9 @@ class StreamConfig:
       seed: of the order of rows, and of the order of tags where that is shuffled.
       threads: that read ahead; 0 reads in the program's own thread.
       prefetch: batches that lie ready at most.
+      field_dropout: field -> how often, 0..1, a training example goes without it, so that a model learns to
+        do without; never without all of them. Its piece of the experiment's `text` needs a marker.
+      denoise: which share of the examples is text to restore instead of tags to write.
     """
 
     source_length: int = 128
@@ -39,12 +45,17 @@ class StreamConfig:
     seed: int = 0
     threads: int = 2
     prefetch: int = 8
+    field_dropout: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    denoise: DenoiseConfig = dataclasses.field(default_factory=DenoiseConfig)
 
     def __post_init__(self) -> None:
         """Raises ValueError for a size that leaves no room for anything."""
         for name in ("source_length", "target_length", "batch_size", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for field, rate in self.field_dropout.items():
+            if not 0 <= rate < 1:
+                raise ValueError(f"field_dropout: {field!r} is {rate}, expected a rate in [0, 1)")
         if self.seed < 0 or self.threads < 0:
             raise ValueError(f"seed={self.seed} and threads={self.threads} must not be negative")
 
@@ -79,6 +90,8 @@ def train_batches(
     config: StreamConfig,
     *,
     order: Order,
+    denoiser: Denoiser | None = None,
+    dropout: Sequence[float] = (),
     host: int = 0,
     hosts: int = 1,
     start: int = 0,
@@ -89,11 +102,16 @@ def train_batches(
     padded at the end. Batches run over the ends of epochs. Host h yields rows h*B/hosts to (h+1)*B/hosts of
     each.
 
+    With denoising, the share `config.denoise.rate` of all visits, evenly strewn, are to any row as text, and
+    the others to rows with known tags; each of the two kinds goes through its own rows once an epoch.
+
     Args:
       order: of a row's tags: by falling frequency, as stored, or drawn anew from (seed, epoch, row).
+      denoiser: makes denoising examples from (seed, epoch, row); needed where their rate is above 0.
+      dropout: how often each piece of the text is left out, drawn from (seed, epoch, row); () for never.
 
     Raises:
-      UserError: no rows, or a batch that the hosts cannot share.
+      UserError: no rows, no rows with known tags to mix with, or a batch that the hosts cannot share.
     """
     if not len(rows):
         raise UserError(
@@ -102,9 +120,12 @@ def train_batches(
     share = _share(config.batch_size, hosts)
     # Grain shuffles epoch e by seed + e: neighbouring seeds would give each other's epochs.
     seed = int(np.random.SeedSequence(config.seed).generate_state(1)[0])
-    visits = _visits(len(rows)).shuffle(seed=seed).repeat(_ENDLESS // len(rows))
+    if config.denoise.rate:
+        visits = _mixed(rows, config.denoise.rate, seed)
+    else:
+        visits = _endless(_visits(np.arange(len(rows))), seed)
     plan = visits.batch(share)[start * hosts + host :: hosts]
-    return Batches(plan.map(_Reader(rows, targets, config, order)), config, start)
+    return Batches(plan.map(_Reader(rows, targets, config, order, denoiser, tuple(dropout))), config, start)
 
 
 def eval_batches(
@@ -116,7 +137,7 @@ def eval_batches(
     """
     share = _share(config.batch_size, hosts)
     batches = -(-len(rows) // config.batch_size)
-    plan = _visits(batches * config.batch_size).batch(share)[host::hosts]
+    plan = _visits(np.arange(batches * config.batch_size)).batch(share)[host::hosts]
     return Batches(plan.map(_Reader(rows, targets, config, order)), config, start=0)
 
 
@@ -126,9 +147,50 @@ def _share(batch_size: int, hosts: int) -> int:
     return batch_size // hosts
 
 
-def _visits(rows: int) -> grain.MapDataset:
-    """(epoch, row) of every visit to a row: cheap to shuffle, repeat and skip before anything is read."""
-    return grain.MapDataset.range(rows).map_with_index(lambda index, row: (index // rows, row))
+def _visits(numbers: np.ndarray, as_text: bool = False) -> grain.MapDataset:
+    """(epoch, row, whether as text) of every visit to the rows of these numbers: cheap to shuffle, repeat and
+    skip before anything is read."""
+    places = grain.MapDataset.range(len(numbers))
+    return places.map_with_index(lambda index, place: (index // len(numbers), numbers[place], as_text))
+
+
+def _endless(visits: grain.MapDataset, seed: int) -> grain.MapDataset:
+    """Epoch after epoch, each in an order of its own."""
+    return visits.shuffle(seed=seed).repeat(_ENDLESS // len(visits))
+
+
+def _mixed(rows: Split, rate: float, seed: int) -> grain.MapDataset:
+    """Visits to all rows as text, and to those with known tags; finding these reads the split once."""
+    texts = _endless(_visits(np.arange(len(rows)), as_text=True), seed)
+    if rate == 1:
+        return texts
+    known = np.array([number for number in range(len(rows)) if teaches(rows[number])], np.int64)
+    if not len(known):
+        raise UserError(
+            "train split: got no row with known tags, expected some beside the denoising ones; give tagged"
+            " products, or set stream.denoise.rate=1"
+        )
+    return grain.MapDataset.mix([texts, _endless(_visits(known), seed)], [rate, 1 - rate])
+
+
+def teaches(row: Row) -> bool:
+    """Whether a row says anything about tags: which it has, or that it has none."""
+    return bool(len(row["tags"])) or row["complete"]
+
+
+def without(source: np.ndarray, fields: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """The ids of a row without those of some fields; all of them where nothing else would be left.
+
+    Args:
+      source: int32[S], the ids, with the tokenizer's own around those of the fields.
+      fields: int32[F], how many ids each field has.
+      dropped: bool[F].
+    """
+    if not fields[~dropped].any():
+        return source
+    before = len(source) - 1 - int(fields.sum())
+    kept = np.r_[np.ones(before, bool), np.repeat(~dropped, fields), True]
+    return source[kept]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,23 +201,34 @@ class _Reader:
     targets: Targets
     config: StreamConfig
     order: Order
+    denoiser: Denoiser | None = None
+    dropout: tuple[float, ...] = ()
 
-    def __call__(self, visits: tuple[np.ndarray, np.ndarray]) -> Batch:
-        epochs, numbers = visits
+    def __call__(self, visits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
+        epochs, numbers, as_text = visits
         real = numbers < len(self.rows)
         rows = self.rows.read(numbers[real].tolist())
-        sources = [self._source(row["source"]) for row in rows]
-        visited = zip(epochs.tolist(), numbers.tolist(), rows, strict=False)  # what fills a batch comes last
-        targets = [
-            self.targets.ids(self._ordered(row["tags"], epoch, number), self.config.target_length)
-            for epoch, number, row in visited
-        ]
+        visited = zip(epochs.tolist(), numbers.tolist(), as_text.tolist(), rows, strict=False)
+        examples = [self._example(*visit) for visit in visited]  # what fills a batch comes last
+        sources, targets = zip(*examples, strict=True) if examples else ((), ())
         return {
             "source": self._padded(sources, len(numbers), self.config.source_length, self.targets.source_pad),
             "target": self._padded(targets, len(numbers), self.config.target_length, self.targets.pad),
             "row": np.where(real, numbers, _FILL).astype(np.int32),
             "weight": real.astype(np.float32),
         }
+
+    def _example(self, epoch: int, number: int, as_text: bool, row: Row) -> tuple[Ids, Ids]:
+        """The ids to read and to write; a target that may lack tags has no end, which nobody knows."""
+        if as_text and self.denoiser:
+            chance = np.random.default_rng((self.config.seed, epoch, number, _TEXT))
+            return self.denoiser(row["source"].tolist(), chance)
+        source = row["source"]
+        if any(self.dropout):
+            chance = np.random.default_rng((self.config.seed, epoch, number, _FIELDS))
+            source = without(source, row["fields"], chance.random(len(self.dropout)) < self.dropout)
+        target = self.targets.ids(self._ordered(row["tags"], epoch, number), self.config.target_length)
+        return self._source(source), target if row["complete"] else target[:-1]
 
     def _source(self, ids: np.ndarray) -> np.ndarray:
         if len(ids) <= self.config.source_length:
@@ -169,7 +242,7 @@ class _Reader:
             return np.random.default_rng((self.config.seed, epoch, number)).permutation(tags).tolist()
         return tags.tolist()
 
-    def _padded(self, rows: list, count: int, length: int, pad: int) -> np.ndarray:
+    def _padded(self, rows: Sequence[Ids], count: int, length: int, pad: int) -> np.ndarray:
         padded = np.full((count, length), pad, np.int32)
         for i, ids in enumerate(rows):
             padded[i, : len(ids)] = ids

@@ -4,6 +4,8 @@ A tag is encoded alone, without a look at its neighbours, so that the target of 
 tags joined by the separator's id: lists can be cut, shuffled and searched as whole tags.
 """
 
+import bisect
+import collections
 import dataclasses
 import io
 import itertools
@@ -27,6 +29,7 @@ from taggen_jax.files import read_json
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 TAGS = "tags"  # in a tokenizer's folder, that of the tokenizer of tags
 _PAD, _EOS, _UNK = "<pad>", "</s>", "<unk>"
+_SENTINEL = "<extra_id_{}>"  # as T5 spells them
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for a space
 _TAG_WEIGHT = 16  # debtags: 2.1 pieces a tag, 3.3 at weight 1, no fewer at 64
 _SHORTEST_LIMIT = 10  # the least that SentencePiece takes as the greatest length of a sentence
@@ -45,6 +48,8 @@ class TokenizerConfig:
       tag_vocab_size: above 0, tags are spelt by a tokenizer of their own, of at most this many ids, half of
         which may be frequent tags as a whole. For a model whose decoder has a vocabulary of its own, and
         where the text's tokenizer would not give tags back as they are (one that lower-cases, say).
+      sentinels: how many tokens <extra_id_0>, <extra_id_1>, .. to keep free, which stand for what denoising
+        hides (`data.corruption`).
       character_coverage: share of the catalog's characters that get pieces; the rarer ones become bytes.
       max_sentences: products (and as many tags) to learn from at most, drawn evenly; time grows with it.
     """
@@ -52,13 +57,16 @@ class TokenizerConfig:
     path: str = ""
     vocab_size: int = 8192
     tag_vocab_size: int = 0
+    sentinels: int = 0
     character_coverage: float = 0.9995
     max_sentences: int = 10_000
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that no tokenizer can have."""
-        if self.vocab_size < 1 or self.max_sentences < 1 or self.tag_vocab_size < 0:
-            raise ValueError("vocab_size and max_sentences must be at least 1, tag_vocab_size at least 0")
+        if self.vocab_size < 1 or self.max_sentences < 1 or self.tag_vocab_size < 0 or self.sentinels < 0:
+            raise ValueError(
+                "vocab_size and max_sentences must be at least 1, tag_vocab_size and sentinels at least 0"
+            )
         if not 0 < self.character_coverage <= 1:
             raise ValueError(f"character_coverage={self.character_coverage} must be in (0, 1]")
 
@@ -69,6 +77,9 @@ class Tokenizer:
     Attributes:
       size: ids are 0 .. size-1.
       pad, eos, separator: ids; separator is -1 where tags have a tokenizer of their own.
+      before: ids that a model wants before a text.
+      sentinels: ids of <extra_id_0>, <extra_id_1>, ..; () where it has none.
+      mask: the id of <mask>; -1 where it has none.
       unknown: the id of text that the tokenizer cannot spell; -1 if it can spell everything.
       tags: the tokenizer that spells tags: another one, or this one itself.
     """
@@ -96,13 +107,17 @@ class Tokenizer:
         backend.encode_special_tokens = True  # "</s>" in a product's text is text
         self._backend, self._names = backend, {"pad_token": pad, "eos_token": eos, "unk_token": unknown}
         self._separator_text = separator
-        self.size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+        known = backend.get_vocab(with_added_tokens=True)
+        self.size = max(known.values()) + 1
         self.pad, self.eos = self._id(pad, "pad token"), self._id(eos, "end token")
         self.unknown = self._id(unknown, "unknown token") if unknown else -1
         frame = backend.encode("").ids  # what the tokenizer's model wants around a text: [CLS] and [SEP], say
-        self._before = frame[: frame.index(self.eos)] if self.eos in frame else frame
+        self.before = frame[: frame.index(self.eos)] if self.eos in frame else frame
         self.tags = speller or self
         self.separator = -1 if speller else self._id(separator, "tag separator")
+        free = itertools.takewhile(known.__contains__, map(_SENTINEL.format, itertools.count()))
+        self.sentinels = tuple(known[name] for name in free if name != separator)
+        self.mask = known.get("<mask>", -1)
         if not speller and self.separator in (self.pad, self.eos, self.unknown):
             raise UserError(
                 f"tags.separator: {separator!r} is the padding, end or unknown token of this tokenizer,"
@@ -113,16 +128,25 @@ class Tokenizer:
         """The ids of each text, whole and without an end."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def pieces_of_parts(self, texts: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[list[int]]]:
+        """The ids of each text, of which the parts are given; and how many of them each part has.
+
+        An id that lies in two parts is the later one's.
+        """
+        encodings = self._backend.encode_batch(["".join(parts) for parts in texts], add_special_tokens=False)
+        counts = [_counts(encoding.offsets, parts) for encoding, parts in zip(encodings, texts, strict=True)]
+        return [encoding.ids for encoding in encodings], counts
+
     def cut(self, pieces: Sequence[int], length: int) -> list[int]:
         """`pieces` after what the model wants before a text, closed by eos and cut to `length` in all."""
-        return [*self._before, *pieces[: self._room(length)], self.eos]
+        return [*self.before, *pieces[: self._room(length)], self.eos]
 
     def cuts(self, pieces: Sequence[int], length: int) -> bool:
         """Whether `cut` leaves out the end of `pieces`."""
         return len(pieces) > self._room(length)
 
     def _room(self, length: int) -> int:
-        return max(0, length - len(self._before) - 1)
+        return max(0, length - len(self.before) - 1)
 
     def encode(self, texts: Sequence[str], length: int) -> list[list[int]]:
         """What a model reads: at most `length` ids a text, the last one eos, unpadded."""
@@ -178,6 +202,15 @@ class Tokenizer:
         others = [token.content for token in self._backend.get_added_tokens_decoder().values()]
         free = sorted(set(others) - {*self._names.values(), self._separator_text})
         return f"set tags.separator to e.g. {free[0]!r}" if free else "train one (tokenizer.path='')"
+
+
+def _counts(offsets: Sequence[tuple[int, int]], parts: Sequence[str]) -> list[int]:
+    """How many of some ids, which stand for characters (start, end), belong to each part of the text."""
+    ends = list(itertools.accumulate(map(len, parts)))
+    owners = [bisect.bisect_right(ends, end - 1) for _, end in offsets]
+    owners = list(itertools.accumulate(owners, max))  # an id for no character belongs to the one before it
+    found = collections.Counter(owners)
+    return [found[part] for part in range(len(parts))]
 
 
 def load(folder: str | os.PathLike[str], separator: str, speller: Tokenizer | None = None) -> Tokenizer:
@@ -250,16 +283,18 @@ def train(
 ) -> Tokenizer:
     """Learns a unigram tokenizer with byte fallback (SentencePiece, Kudo 2018) from texts and distinct tags.
 
-    The same input gives the same tokenizer. Ids: <pad> 0, </s> 1, <unk> 2, the separator 3, then 256 bytes,
-    then pieces, likelier ones first. Nothing is ever unknown, and every Unicode text comes back from its ids
-    unchanged: spaces stay spaces, where the usual mark for them would collide with that mark in a text.
+    The same input gives the same tokenizer. Ids: <pad> 0, </s> 1, <unk> 2, the separator 3, sentinels, 256
+    bytes, then pieces, likelier ones first. Nothing is ever unknown, and every Unicode text comes back from
+    its ids unchanged: spaces stay spaces, where the usual mark for them would collide with that mark in a
+    text.
 
     Raises:
       UserError: nothing to learn from, or a vocabulary too small for the characters.
     """
     few_tags = _sample(dict.fromkeys(tags), config.max_sentences)
-    learnt = _learn(_sample(texts, config.max_sentences) + few_tags * _TAG_WEIGHT, config)
-    backend = _unigram(learnt, separator)
+    smaller = dataclasses.replace(config, vocab_size=config.vocab_size - config.sentinels)
+    learnt = _learn(_sample(texts, config.max_sentences) + few_tags * _TAG_WEIGHT, smaller)
+    backend = _unigram(learnt, separator, config.sentinels)
     backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
     return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator, speller=speller)
 
@@ -278,9 +313,12 @@ def train_speller(tags: Sequence[str], separator: str, config: TokenizerConfig) 
     return Tokenizer(backend, pad=_PAD, eos=_EOS, unknown=_UNK, separator=separator)
 
 
-def _unigram(learnt: Sequence[tuple[str, float]], separator: str) -> tokenizers.Tokenizer:
-    specials = [_PAD, _EOS, _UNK, separator]
-    vocabulary = [(piece, _NEVER) for piece in specials] + [item for item in learnt if item[0] != separator]
+def _unigram(learnt: Sequence[tuple[str, float]], separator: str, sentinels: int = 0) -> tokenizers.Tokenizer:
+    free = map(_SENTINEL.format, range(sentinels))
+    specials = list(dict.fromkeys([_PAD, _EOS, _UNK, separator, *free]))
+    vocabulary = [(piece, _NEVER) for piece in specials] + [
+        item for item in learnt if item[0] not in specials
+    ]
     unigram = models.Unigram(vocabulary, unk_id=specials.index(_UNK), byte_fallback=True)
     backend = tokenizers.Tokenizer(unigram)
     backend.normalizer = normalizers.Prepend(" ")  # a word is spelt alike at the start and elsewhere

@@ -10,7 +10,7 @@ from taggen_jax.errors import UserError
 class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
-    config.json  tokenizer/  vocabulary.json  checkpoints/STEP/{state,data,meta}  metrics.jsonl  summary.json
+    config.json  tokenizer/  vocabulary.json  thesaurus.jsonl  checkpoints/STEP/{state,data,meta}  metrics.jsonl  summary.json
     tensorboard/  calibration.json  encoded/
     """
 
@@ -27,6 +27,11 @@ class Workdir:
     @property
     def vocabulary(self) -> pathlib.Path:
         return self.root / "vocabulary.json"
+
+    @property
+    def thesaurus(self) -> pathlib.Path:
+        """Absent where the tags are not governed. People may edit it: the next job goes by what it says."""
+        return self.root / "thesaurus.jsonl"
 
     @property
     def calibration(self) -> pathlib.Path:

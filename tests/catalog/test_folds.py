@@ -59,12 +59,13 @@ def test_variants_and_near_duplicates_are_one_group_and_chains_too():
         product("5", "lamp"),
         product("6", "Pieces towel", description="For the bath: soft, soft cotton"),
     ]
-    assert groups(products) == [0, 0, 0, 3, 4, 0]
+    assert groups(products, near=1.0) == [0, 0, 0, 3, 4, 0]
+    assert groups(products, near=0.0) == [0, 1, 1, 3, 4, 5]
 
 
 def test_the_demo_catalog_keeps_its_groups(tmp_path):
     products = list(demo.products(300))
-    numbers = groups(products)
+    numbers = groups(products, near=0.85)
     by_group = collections.defaultdict(set)
     for item, number in zip(products, numbers, strict=True):
         by_group[item.group].add(number)

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from taggen_jax.catalog.product import Product, source_text
+from taggen_jax.catalog.product import Product, source_pieces, source_text
 from taggen_jax.errors import UserError
 
 PRODUCT = Product(
@@ -31,8 +31,22 @@ def test_empty_fields_leave_no_trace():
 
 @pytest.mark.parametrize("field", ["tags", "titel", "group"])
 def test_the_answer_is_never_read(field):
-    with pytest.raises(UserError, match=f"got field '{field}', expected some of id, title"):
+    with pytest.raises(UserError, match=f"got '{field}', expected one of the fields id, title"):
         source_text(PRODUCT, ("title", field))
+
+
+def test_a_field_may_have_a_marker_which_goes_with_it():
+    pieces = ("[{language}]", "name: {title}", "description: {description}", "in {category}!", "id")
+    assert source_text(PRODUCT, pieces) == "[en] name: Red mug in Kitchen! | red mug 2"
+    assert source_text(dataclasses.replace(PRODUCT, language=""), pieces[:2]) == "name: Red mug"
+    assert source_pieces(PRODUCT, pieces) == ["[en]", " name: Red mug", "", " in Kitchen!", " | red mug 2"]
+    assert source_text(dataclasses.replace(PRODUCT, title="{id} {tags}"), pieces[1:2]) == "name: {id} {tags}"
+
+
+@pytest.mark.parametrize("piece", ["{tags}", "{title} {id}", "{title", "title: {}"])
+def test_a_marker_has_one_field_to_read(piece):
+    with pytest.raises(UserError, match="or one in a marker"):
+        source_text(PRODUCT, (piece,))
 
 
 def test_a_product_is_a_value():

@@ -238,7 +238,7 @@ def test_parquet_of_many_shapes(tmp_path):
     products, rows = read_all(tmp_path / "a.parquet", tmp_path / "b.parquet")
     first = Product(id="1.5", title="a", attributes={"k": "v"}, tags=("x",), description="d")
     assert products[0] == first and products[1].attributes == {"k": "v"} and products[1].language == "en"
-    assert products[2] == Product(id="3", title="b", attributes={"n": "2"})
+    assert products[2] == Product(id="3", title="b", attributes={"n": "2"}, complete=False)
     raw = {
         "id": float("nan"),
         "language": "2026-01-02",

@@ -53,7 +53,14 @@ def test_nothing_asks_the_network(rows, tmp_path, monkeypatch):
 def test_unusual_rows_come_back(tmp_path):
     nothing = np.zeros(0, np.int32)
     texts = {"id": "標\x00\u2028", "group": "🏳️‍🌈", "text": ""}
-    row = store.Row(**texts, source=np.array([2**31 - 1], np.int32), tags=nothing, truncated=True)
+    row = store.Row(
+        **texts,
+        source=np.array([2**31 - 1], np.int32),
+        fields=nothing,
+        tags=nothing,
+        complete=False,
+        truncated=True,
+    )
     store.write(tmp_path, {"train": [row]})
     assert_rows_equal(row, store.open_split(tmp_path, "train")[0])
 

@@ -99,7 +99,7 @@ def test_sigterm_gives_the_shard_up_and_says_143(trained, catalog, straight, tmp
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(trained, catalog, straight, tmp_path, capsys):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     arguments = [f"--workdir={trained.workdir}", f"--input={catalog}", f"--output={tmp_path}"]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(straight["manifest.json"]), limit[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(straight["predictions.jsonl"]) - 1, limit[1]))
     try:
         with pytest.raises(SystemExit) as stopped:
             main(["generate", *arguments])
