@@ -48,7 +48,7 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
 
 
 def platform() -> str:
-    """"cpu", "tpu" or "gpu": what the program being traced will run on.
+    """ "cpu", "tpu" or "gpu": what the program being traced will run on.
 
     The mesh in context knows, also where it is a described pod and this machine only compiles for it; without
     one, it is what JAX runs on.

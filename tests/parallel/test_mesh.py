@@ -10,7 +10,12 @@ from taggen_jax.parallel.mesh import MeshConfig, check_batch, make_mesh, param_s
 
 
 def test_the_axis_with_minus_one_takes_all_devices_that_are_left():
-    assert dict(make_mesh(MeshConfig(data=-1, fsdp=2, tensor=2)).shape) == {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
+    assert dict(make_mesh(MeshConfig(data=-1, fsdp=2, tensor=2)).shape) == {
+        "data": 2,
+        "fsdp": 2,
+        "sequence": 1,
+        "tensor": 2,
+    }
     assert dict(make_mesh(MeshConfig()).shape) == {"data": 8, "fsdp": 1, "sequence": 1, "tensor": 1}
 
 

@@ -59,7 +59,9 @@ def built(name):
     """The bundle, the functions of a run, and parameters far from their initial values."""
     bundle = family.build(MODELS[name], ComputeConfig())
     sgd = OptimizerConfig(name="sgd", learning_rate=0.5, warmup_steps=0)  # a wrong gradient moves it far
-    training = Training(bundle, partition(bundle.shapes, bundle.axes, ()), TrainConfig(steps=9, optimizer=sgd))
+    training = Training(
+        bundle, partition(bundle.shapes, bundle.axes, ()), TrainConfig(steps=9, optimizer=sgd)
+    )
     rng = np.random.default_rng(1)
     drawn = jax.tree.map(lambda x: 0.3 * rng.normal(size=x.shape).astype(np.float32), bundle.shapes)
     return bundle, training, drawn
@@ -120,7 +122,9 @@ def test_weights_that_would_stay_whole_are_named():
     bundle = family.build(dataclasses.replace(MODELS["t5"], d_model=20), ComputeConfig())
     check_cut(bundle.shapes, bundle.axes, make_mesh(MeshConfig(fsdp=4)))
     check_cut(bundle.shapes, bundle.axes, make_mesh(MeshConfig(preset="dp")))
-    with pytest.raises(UserError, match=r"stay whole on each of fsdp=8 devices, .* decoder/blocks/.*\(0.0 MiB"):
+    with pytest.raises(
+        UserError, match=r"stay whole on each of fsdp=8 devices, .* decoder/blocks/.*\(0.0 MiB"
+    ):
         check_cut(bundle.shapes, bundle.axes, make_mesh(MeshConfig(preset="fsdp")))
 
 
