@@ -167,7 +167,7 @@ def compile_step(experiment: Experiment, mesh: Mesh) -> Compiled:
         "stream.batch_size / train.accumulation",
     )
     training = _functions(experiment)
-    step = inspect.unwrap(jit_step(training, state_shardings(training, mesh), mesh))
+    step = _compilable(jit_step(training, state_shardings(training, mesh), mesh))
     return compile_program(step, (restorable(training, mesh), _batch(experiment, mesh)), mesh)
 
 
@@ -184,7 +184,7 @@ def compile_generator(experiment: Experiment, mesh: Mesh) -> tuple[Compiled, tup
         param_shardings(bundle.shapes, bundle.axes, mesh),
     )
     args = (params, _rows(mesh, rows, experiment.stream.source_length), None)
-    return compile_program(inspect.unwrap(generator(bundle, decode, mesh)), args, mesh), args
+    return compile_program(_compilable(generator(bundle, decode, mesh)), args, mesh), args
 
 
 def remembered_bytes(experiment: Experiment, bundle: Bundle, decode: DecodeConfig) -> dict[str, float]:
@@ -245,3 +245,8 @@ def _batch(experiment: Experiment, mesh: Mesh | None) -> dict[str, jax.ShapeDtyp
 def _rows(mesh: Mesh | None, *shape: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES)) if mesh else None
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _compilable(function: Any) -> Any:
+    """The `jax.jit`-ted function inside one that sets its mesh, which `compile_program` does itself."""
+    return inspect.unwrap(function, stop=lambda f: hasattr(f, "lower"))

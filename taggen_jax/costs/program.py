@@ -1,7 +1,10 @@
 """One compiled program: what it keeps in memory, what it does, and how fast that can be at best."""
 
+import contextlib
+import math
 import re
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -47,7 +50,7 @@ def compile_program(program: Any, args: tuple[Any, ...], mesh: Mesh) -> Compiled
     """
     begin = time.monotonic()
     try:
-        with jax.set_mesh(mesh):
+        with jax.set_mesh(mesh), _unsaved():
             compiled = program.lower(*args).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -61,6 +64,18 @@ def compile_program(program: Any, args: tuple[Any, ...], mesh: Mesh) -> Compiled
         found.generated_code_size_in_bytes,
     )
     return Compiled(memory, count(compiled.as_text()), taken)
+
+
+@contextlib.contextmanager
+def _unsaved() -> Iterator[None]:
+    """Keeps programs out of JAX's cache: it cannot read back what was compiled for devices that are not here."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 class DoesNotFit(UserError):

@@ -31,12 +31,12 @@ def moved(program: Program, computation: Computation, one: Instruction) -> float
     if one.opcode.endswith("-start"):  # its result names its operands again
         return sum(size(x.shapes) for x in operands) + size(one.shapes[:1])
     if one.opcode == "fusion":
-        inner = program.computations[one.called("calls")[0]]
-        return _fusion(inner, one, operands)
+        return _fusion(program, one, operands)
     return size(one.shapes) + sum(size(x.shapes) for x in operands)
 
 
-def _fusion(inner: Computation, one: Instruction, operands: list[Instruction]) -> float:
+def _fusion(program: Program, one: Instruction, operands: list[Instruction]) -> float:
+    inner = program.computations[one.called("calls")[0]]
     written = _source(inner, inner.root)
     in_place = written.opcode == "dynamic-update-slice"
     total = size(one.shapes)
@@ -45,13 +45,32 @@ def _fusion(inner: Computation, one: Instruction, operands: list[Instruction]) -
     for parameter in inner.instructions.values():
         if parameter.opcode != "parameter":
             continue
-        outer = size(operands[int(parameter.literal)].shapes)
-        users = [x for x in inner.instructions.values() if parameter.name in x.operands]
         if in_place and _source(inner, written.operands[0]).name == parameter.name:
-            outer = 0.0
-        elif users and all(user.opcode in PARTS and user.operands[0] == parameter.name for user in users):
-            outer = min(outer, sum(user.shapes[0].bytes for user in users))
-        total += outer
+            continue
+        whole = size(operands[int(parameter.literal)].shapes)
+        total += min(whole, _read(program, inner, parameter.name)) if whole else 0.0
+    return total
+
+
+def _read(program: Program, computation: Computation, name: str) -> float:
+    """The bytes of an array that its users inside a fusion look at, each by itself."""
+    total = 0.0
+    for user in computation.instructions.values():
+        if name not in user.operands:
+            continue
+        if user.opcode in PARTS and user.operands[0] == name:
+            total += user.shapes[0].bytes
+        elif user.opcode == "bitcast":
+            total += _read(program, computation, user.name)
+        elif user.opcode == "fusion":
+            inner = program.computations[user.called("calls")[0]]
+            total += sum(
+                _read(program, inner, x.name)
+                for x in inner.instructions.values()
+                if x.opcode == "parameter" and user.operands[int(x.literal)] == name
+            )
+        else:
+            return computation.instructions[name].shapes[0].bytes
     return total
 
 
