@@ -68,7 +68,7 @@ def compile_program(program: Any, args: tuple[Any, ...], mesh: Mesh) -> Compiled
 
 @contextlib.contextmanager
 def _unsaved() -> Iterator[None]:
-    """Keeps programs out of JAX's cache: it cannot read back what was compiled for devices that are not here."""
+    """Keeps programs out of JAX's cache, which cannot read back what is compiled for absent devices."""
     name = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, name)
     jax.config.update(name, math.inf)
