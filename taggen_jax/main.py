@@ -98,6 +98,12 @@ VERBS = {
         needs=("a", "b"),
         takes=("output",),
     ),
+    "plan": Verb(
+        "say whether a training fits a pod of TPUs, and how fast it can be, without the pod",
+        needs=("topology",),
+        takes=("slices", "batch", "search"),
+        config="file",
+    ),
     "report": Verb("write one HTML file about some runs", needs=("workdir", "output")),
     "import": Verb(
         "make a workdir of a Hugging Face folder",
@@ -208,6 +214,16 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "",
         "output of an earlier job: products that have not changed keep its tags",
         flag_values=to,
+    ),
+    "topology": lambda to: flags.DEFINE_string(
+        "topology", "", "of a slice, such as v5p:4x4x4 (v4, v5e, v5p, v6e, tpu7x)", flag_values=to
+    ),
+    "slices": lambda to: flags.DEFINE_integer("slices", 1, "how many slices", lower_bound=1, flag_values=to),
+    "batch": lambda to: flags.DEFINE_integer(
+        "batch", 0, "rows of a training batch; 0: the config's", lower_bound=0, flag_values=to
+    ),
+    "search": lambda to: flags.DEFINE_boolean(
+        "search", False, "find the largest batch that fits, for each remat policy", flag_values=to
     ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "taggen_jax"
 FLOORS = (  # from the ground to the top; rooms of one floor may import each other, though not in circles
     ("errors", "files", "config", "signals"),
     ("catalog", "metrics"),
-    ("data", "batch"),
+    ("data", "batch", "costs"),
     ("decode",),
     ("models",),
     ("parallel",),
@@ -23,7 +23,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
-        *("crossval", "compare", "report", "vocabulary", "audit", "pseudo"),
+        *("crossval", "compare", "report", "vocabulary", "audit", "pseudo", "plan"),
     ),
     ("main",),
     ("__main__",),

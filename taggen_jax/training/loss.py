@@ -1,5 +1,8 @@
 """Cross-entropy over the vocabulary, as sums and weights: divided once, by whoever reports or optimises."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -42,3 +45,39 @@ def cross_entropy(
         objective_BT = objective_BT + z_loss * jnp.square(normaliser_BT)
     objective = jnp.sum(objective_BT * weight_BT)
     return objective, {"loss": objective, "nll": jnp.sum(nll_BT * weight_BT), "weight": jnp.sum(weight_BT)}
+
+
+def cross_entropy_in_chunks(
+    unembed: Callable[[Array], Array],
+    hidden_BTD: Array,
+    target_BT: Array,
+    weight_BT: Array,
+    *,
+    positions: int,
+    **how: float,
+) -> tuple[Array, Sums]:
+    """`cross_entropy` of unembed(hidden), with the logits of `positions` tokens of each row at a time.
+
+    The backward pass computes them again, so that [B, T, V] never exists: a large vocabulary costs one more
+    product with the head, and memory for [B, positions, V]. Tokens are cut, not words, because words may lie
+    on several devices; and the head's gradient is a sum over chunks, in the type of its weights.
+    """
+    T = target_BT.shape[1]
+    if positions >= T:
+        return cross_entropy(unembed(hidden_BTD), target_BT, weight_BT, **how)
+    chunks = -(-T // positions)
+
+    def cut(x: Array) -> Array:
+        x = jnp.pad(x, ((0, 0), (0, chunks * positions - T)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(x.shape[0], chunks, positions, *x.shape[2:]), 1, 0)
+
+    @jax.checkpoint
+    def part(hidden_BCD: Array, target_BC: Array, weight_BC: Array) -> tuple[Array, Sums]:
+        return cross_entropy(unembed(hidden_BCD), target_BC, weight_BC, **how)
+
+    def add(total: Any, chunk: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, part(*chunk)), None
+
+    cuts = (cut(hidden_BTD), cut(target_BT), cut(weight_BT))
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, *(x[0] for x in cuts)))
+    return jax.lax.scan(add, nothing, cuts)[0]

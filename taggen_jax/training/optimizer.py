@@ -18,6 +18,8 @@ class OptimizerConfig:
       learning_rate: the peak, after warm-up.
       schedule: how it goes on after `warmup_steps` of linear warm-up: to `final_fraction` of the peak by the
         last step ("cosine", "linear"), not at all ("constant"), or as 1/sqrt(step) ("rsqrt").
+      momentum_dtype: of what AdamW and SGD keep of past gradients. AdamW's second moment stays float32: in
+        bfloat16 it would stand still, because a step changes it by less than a rounding.
       momentum: of SGD; b1, b2 and epsilon are AdamW's.
       weight_decay: decoupled; matrices only, not norms, position tables or biases.
       clip_norm: the gradient's largest global norm; 0 does not clip.
@@ -33,6 +35,7 @@ class OptimizerConfig:
     b2: float = 0.999
     epsilon: float = 1e-8
     momentum: float = 0.9
+    momentum_dtype: Literal["float32", "bfloat16"] = "float32"
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -69,13 +72,14 @@ def optimizer(config: OptimizerConfig, learning_rate: optax.Schedule) -> optax.G
             eps=config.epsilon,
             weight_decay=config.weight_decay,
             mask=decayed,
+            mu_dtype=config.momentum_dtype,
         ),
         "adafactor": lambda: optax.adafactor(
             learning_rate, weight_decay_rate=config.weight_decay or None, weight_decay_mask=decayed
         ),
         "sgd": lambda: optax.chain(
             optax.add_decayed_weights(config.weight_decay, mask=decayed),
-            optax.sgd(learning_rate, momentum=config.momentum),
+            optax.sgd(learning_rate, momentum=config.momentum, accumulator_dtype=config.momentum_dtype),
         ),
     }
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()

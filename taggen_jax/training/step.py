@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from taggen_jax.models.family import Bundle
 from taggen_jax.training import optimizer as optimizers
 from taggen_jax.training.freeze import Flat, Partition
-from taggen_jax.training.loss import Sums, cross_entropy
+from taggen_jax.training.loss import Sums, cross_entropy_in_chunks
 from taggen_jax.training.optimizer import OptimizerConfig
 from taggen_jax.training.pace import pace
 
@@ -29,6 +29,7 @@ class TrainConfig:
       steps: optimizer steps in all.
       accumulation: micro-batches per step; the gradients are summed, then divided once.
       label_smoothing, z_loss: see `loss.cross_entropy`.
+      loss_positions: how many tokens of each target have their logits in memory at a time; 0: all.
       freeze: patterns of what does not train; see `freeze`.
       unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
       cache_encoder: whether an encoder of which nothing trains runs once over the training products, instead
@@ -47,6 +48,7 @@ class TrainConfig:
     accumulation: int = 1
     label_smoothing: float = 0.0
     z_loss: float = 0.0
+    loss_positions: int = 0
     freeze: tuple[str, ...] = ()
     unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
     cache_encoder: bool = False
@@ -61,6 +63,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.accumulation < 1:
             raise ValueError(f"steps={self.steps} and accumulation={self.accumulation} must be at least 1")
+        if self.loss_positions < 0:
+            raise ValueError(f"loss_positions={self.loss_positions} must be at least 0")
         for pattern, step in self.unfreeze.items():
             if step < 1:
                 raise ValueError(f"unfreeze: {pattern!r} from step {step} on, expected at least 1")
@@ -123,10 +127,12 @@ class Training:
         model = self.bundle.bind(params)
         weight_BT = (batch["target"] != model.cfg.pad) * batch["weight"][:, None]
         config = self.config
-        objective, sums = cross_entropy(
-            model.logits(batch, key),
+        objective, sums = cross_entropy_in_chunks(
+            model.unembed,
+            model.hidden(batch, key),
             batch["target"],
             weight_BT,
+            positions=config.loss_positions or weight_BT.shape[1],
             label_smoothing=config.label_smoothing,
             z_loss=config.z_loss,
         )

@@ -1,11 +1,12 @@
 """The loss against PyTorch's, and its arithmetic."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from taggen_jax.training.loss import cross_entropy
+from taggen_jax.training.loss import cross_entropy, cross_entropy_in_chunks
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(3, 5, 11)).astype(np.float32) * 3
@@ -38,3 +39,41 @@ def test_z_loss_adds_the_squared_normaliser():
     normaliser = np.log(np.exp(LOGITS).sum(-1))
     np.testing.assert_allclose(with_z - plain, 0.01 * (normaliser**2 * WEIGHT).sum(), rtol=1e-4)
     np.testing.assert_allclose(sums["nll"], plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("positions", [1, 2, 5])
+def test_in_chunks_value_and_gradients_are_those_of_the_whole(positions):
+    """Five tokens a row: in chunks of two, one is filled up."""
+    hidden = RNG.normal(size=(3, 5, 4)).astype(np.float32)
+    head = RNG.normal(size=(4, 11)).astype(np.float32)
+    how = {"label_smoothing": 0.1, "z_loss": 0.01}
+
+    def whole(hidden, head):
+        return cross_entropy(hidden @ head, TARGET, WEIGHT, **how)
+
+    def chunked(hidden, head):
+        return cross_entropy_in_chunks(lambda x: x @ head, hidden, TARGET, WEIGHT, positions=positions, **how)
+
+    expected, found = (
+        jax.jit(jax.value_and_grad(f, argnums=(0, 1), has_aux=True))(hidden, head) for f in (whole, chunked)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+
+
+def test_chunks_save_the_memory_of_the_logits():
+    """Logits and their gradient are most of what a large vocabulary costs."""
+    B, T, D, V = 4, 32, 8, 20_000
+
+    def temporaries(positions):
+        def objective(hidden_BTD, head_DV):
+            zeros = jnp.zeros((B, T))
+            return cross_entropy_in_chunks(
+                lambda x: x @ head_DV, hidden_BTD, zeros.astype(int), zeros, positions=positions
+            )[0]
+
+        shapes = jax.ShapeDtypeStruct((B, T, D), "float32"), jax.ShapeDtypeStruct((D, V), "float32")
+        compiled = jax.jit(jax.grad(objective, argnums=(0, 1))).lower(*shapes).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporaries(T) > 4 * B * T * V
+    assert temporaries(2) < temporaries(T) / 4

@@ -92,6 +92,16 @@ def test_filling_rows_and_padding_change_nothing():
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_momentum_in_bfloat16_is_half_the_memory_and_learns():
+    low = OptimizerConfig(warmup_steps=2, momentum_dtype="bfloat16")
+    model = training(dropout=0.0, optimizer=low, loss_positions=4)
+    mu, nu = (getattr(abstract_state(model)["opt_state"][1][0], name) for name in ("mu", "nu"))
+    assert {x.dtype.name for x in jax.tree.leaves(mu)} == {"bfloat16"}
+    assert {x.dtype.name for x in jax.tree.leaves(nu)} == {"float32"}
+    losses = run(model)[2]
+    assert losses[-1] < losses[0]
+
+
 @pytest.mark.parametrize("freeze", [(), FREEZE])
 def test_eight_devices_give_the_losses_of_one(freeze):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))

@@ -1,0 +1,82 @@
+"""What the chips of a pod can do, and a described pod of them: nothing here needs one.
+
+Figures are the maker's own (Google Cloud's pages "TPU v4" .. "TPU7x", 2025), per chip: bfloat16 FLOP/s, bytes
+of memory, bytes/s of memory, and bytes/s out of the chip over all of its links to neighbours.
+"""
+
+import importlib.util
+import math
+import os
+import re
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental import topologies
+
+from taggen_jax.errors import UserError
+
+
+class Chip(NamedTuple):
+    """Of one device as JAX sees it."""
+
+    flops: float
+    memory: float
+    bandwidth: float
+    links: float
+
+
+GIB = 2**30
+CHIPS = {
+    "v4": Chip(275e12, 32 * GIB, 1228e9, 300e9),
+    "v5e": Chip(197e12, 16 * GIB, 819e9, 200e9),
+    "v5p": Chip(459e12, 95 * GIB, 2765e9, 600e9),
+    "v6e": Chip(918e12, 32 * GIB, 1640e9, 448e9),
+    "tpu7x": Chip(2307e12, 192 * GIB, 7380e9, 1200e9),
+}
+TWO_CORES_IN_ONE = {"v4": "megacore"}  # chips whose cores can act as one device, and do so by default
+QUIET = {  # libtpu then asks nobody what machine this is, and may be loaded beside another program's
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-16",
+    "TPU_LOG_DIR": "disabled",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+class Pod(NamedTuple):
+    """Described devices, all of them alike."""
+
+    devices: list[Any]
+    chip: Chip
+
+
+def describe(topology: str, slices: int = 1) -> Pod:
+    """The devices of `slices` slices such as "v5p:4x4x4", to compile for. JAX itself stays on the CPU.
+
+    Raises:
+      UserError: libtpu is missing, or knows no such topology.
+    """
+    kind, _, shape = topology.partition(":")
+    if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
+        raise UserError(
+            f"--topology={topology}: expected KIND:SHAPE such as v5e:4x4 or v5p:4x4x4; kinds are "
+            f"{', '.join(CHIPS)}"
+        )
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            "taggen plan compiles with libtpu, which is not installed: pip install 'taggen-jax[plan]'"
+        )
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    jax.config.update("jax_platforms", "cpu")
+    options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
+    if kind in TWO_CORES_IN_ONE:
+        options["chip_config_name"] = TWO_CORES_IN_ONE[kind]
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"--topology={topology}: libtpu says {str(error).splitlines()[0]}") from error
+    chips = slices * math.prod(int(n) for n in shape.split("x"))
+    share = chips / len(devices)  # a chip of two cores can be two devices
+    return Pod(list(devices), Chip(*(share * figure for figure in CHIPS[kind])))
