@@ -288,7 +288,9 @@ def _help(name: str) -> str:
         rows.append(
             ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
         )
-        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
+        rows.append(
+            ("--mode", "beam (lists), exact (every tag's probability to come first) or head (to be there)")
+        )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

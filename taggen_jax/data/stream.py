@@ -18,7 +18,7 @@ from taggen_jax.errors import UserError
 Order = Literal["frequent", "text", "shuffled"]
 Batch = dict[str, np.ndarray]
 _ENDLESS = 2**48  # visits: more than any run makes, and few enough for the float division in Grain's batch
-_FILL = -1  # the row number of what only fills the last batch
+_FILL = -1  # the row number of what only fills the last batch, and the tag after a row's last
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def train_batches(
 ) -> Batches:
     """Batches without an end, from batch number `start` on: every row once an epoch, shuffled every time.
 
-    A batch is {"source": int32[B, S], "target": int32[B, T], "row": int32[B], "weight": float32[B]}, ids
-    padded at the end. Batches run over the ends of epochs. Host h yields rows h*B/hosts to (h+1)*B/hosts of
-    each.
+    A batch is {"source": int32[B, S], "target": int32[B, T], "tags": int32[B, T], "row": int32[B],
+    "weight": float32[B]}: ids padded at the end, "tags" (the vocabulary ids of a row's) with -1. Batches run
+    over the ends of epochs. Host h yields rows h*B/hosts to (h+1)*B/hosts of each.
 
     Args:
       order: of a row's tags: by falling frequency, as stored, or drawn anew from (seed, epoch, row).
@@ -153,6 +153,10 @@ class _Reader:
         return {
             "source": self._padded(sources, len(numbers), self.config.source_length, self.targets.source_pad),
             "target": self._padded(targets, len(numbers), self.config.target_length, self.targets.pad),
+            "tags": self._padded(
+                [row["tags"][: self.config.target_length] for row in rows],
+                *(len(numbers), self.config.target_length, _FILL),
+            ),
             "row": np.where(real, numbers, _FILL).astype(np.int32),
             "weight": real.astype(np.float32),
         }
