@@ -80,6 +80,10 @@ VERBS = {
         needs=("a", "b"),
         takes=("output",),
     ),
+    "fuse": Verb(
+        "make one of several systems' predictions, by weights learnt on validation",
+        needs=("fit", "apply", "data", "output"),
+    ),
     "report": Verb("write one HTML file about some runs", needs=("workdir", "output")),
     "import": Verb(
         "make a workdir of a Hugging Face folder",
@@ -132,6 +136,12 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "folds": lambda to: flags.DEFINE_integer(
         "folds", 5, "how many parts the catalog is cut into", flag_values=to
+    ),
+    "fit": lambda to: flags.DEFINE_multi_string(
+        "fit", [], "folders of the systems' predictions.jsonl on validation; repeatable", flag_values=to
+    ),
+    "apply": lambda to: flags.DEFINE_multi_string(
+        "apply", [], "folders of theirs on what to answer, in the same order; repeatable", flag_values=to
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),

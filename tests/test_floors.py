@@ -23,7 +23,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets"),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
-        *("crossval", "compare", "report"),
+        *("crossval", "compare", "fuse", "report"),
     ),
     ("main",),
     ("__main__",),
