@@ -63,9 +63,17 @@ def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pa
         {"systems": [apply[i] for i in kept], **{key: scores.get(key, 0.0) for key in SHOWN}}
         for kept, scores in rows
     ]
-    weights = dict(zip(apply, learnt.weights, strict=True))
+    weights = {
+        system: {"weight": learnt.weights_F[i], "rarity_weight": learnt.weights_F[len(fit) + i]}
+        for i, system in enumerate(apply)
+    }
     write_json(output / "fusion.json", {"weights": weights, "thresholds": least, "ablations": ablations})
-    print("\n".join(f"weight {weight:6.3f}  {name}" for name, weight in weights.items()))
+    print(
+        "\n".join(
+            f"weight {of['weight']:6.3f} + {of['rarity_weight']:6.3f} x rarity  {system}"
+            for system, of in weights.items()
+        )
+    )
     print(f"thresholds: {', '.join(f'{name} {value:.3f}' for name, value in least.items())}\n")
     print(_table(ablations))
 
@@ -101,8 +109,8 @@ def _fused(
 
     products, gold = _scores(known, kept), [frozenset(map(str, item.prediction.gold)) for item in known[0]]
     try:
-        least = fusion.thresholds(fusion.cross_fitted(products, gold), gold, slice_name)
-        learnt = fusion.fit(products, gold)
+        least = fusion.thresholds(fusion.cross_fitted(products, gold, prepared.counts), gold, slice_name)
+        learnt = fusion.fit(products, gold, prepared.counts)
     except ValueError as error:
         raise UserError(f"taggen fuse: --fit: {error}; give predictions of labelled products") from error
     evaluation, answers = Evaluation(prepared.counts, len(prepared.source("train"))), []

@@ -3,27 +3,31 @@
 Every system ranks some tags for a product and scores them in 0..1, whatever it means by that. For each pair
 of product and tag that any of them names:
 
-    log-odds of the fused score = sum over systems of weight x log-odds of its score + bias + bias of the tag
+    log-odds of the fused score = sum over systems of (weight + rarity weight x r) x log-odds of its score
+                                  + bias + rarity bias x r + bias of the tag
 
-A system that does not name the tag counts as if it had given it the last score that it gives the product. The
-tag's own bias is drawn towards 0 by an L2 penalty (as in a random-intercept model), so that a tag with few
-products keeps to what holds for all. Learnt from products that no system was trained on. Letters: N pairs, P
-systems. Fitting takes scikit-learn, applying takes numpy only.
+where r falls with the tag's training count: a system that learns from counts knows frequent tags, one that
+reads names the rare ones. A system that does not name the tag counts as if it had given it the last score
+that it gives the product. The tag's own bias is drawn towards 0 by an L2 penalty (a random intercept of
+standard deviation 1 in log-odds), so that a tag with few products keeps to what holds for all. Learnt from
+products that no system was trained on. Letters: N pairs, P systems, F = 2 P + 1 features. Fitting takes
+scikit-learn, applying takes numpy only.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 FLOOR = 1e-5  # scores are known to about so much
-TAG_PENALTY = 1.0  # a tag's bias has about the spread that this allows: standard deviation 1 in log-odds
 FOLDS = 5
 GRID = np.linspace(0.05, 0.65, 25)  # thresholds that are tried
 
 Ranked = Sequence[tuple[str, float]]  # one system's tags for one product with their scores, best first
 Product = Sequence[Ranked]  # what each of the systems says, all in the same order
+Counts = Mapping[str, int]  # training products of each tag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,39 +35,42 @@ class Fusion:
     """What was learnt.
 
     Attributes:
-      weights: one a system.
+      counts: as fitted with.
+      weights_F: of the features, see `features`.
       bias: for every tag.
       tags: what is added for some.
     """
 
-    weights: tuple[float, ...]
+    counts: Counts
+    weights_F: tuple[float, ...]
     bias: float
     tags: Mapping[str, float]
 
     def apply(self, product: Product) -> list[tuple[str, float]]:
         """Every tag that some system names, with its fused score, best first."""
-        tags, odds_NP = log_odds(product)
-        if not tags:
-            return []
+        tags, x_NF = features(product, self.counts)
         own_N = np.array([self.tags.get(tag, 0.0) for tag in tags])
-        score_N = 1 / (1 + np.exp(-(odds_NP @ np.array(self.weights) + self.bias + own_N)))
+        score_N = 1 / (1 + np.exp(-(x_NF @ np.array(self.weights_F) + self.bias + own_N)))
         order = np.argsort(-score_N, kind="stable")
         return [(tags[i], float(score_N[i])) for i in order]
 
 
-def log_odds(product: Product) -> tuple[list[str], np.ndarray]:
-    """The tags that some system names, and what each of them says: float64 [N, P]."""
+def features(product: Product, counts: Counts) -> tuple[list[str], np.ndarray]:
+    """The tags that some system names; float64 [N, F]: each system's log-odds, these times r, and r."""
     tags = list(dict.fromkeys(tag for ranked in product for tag, _ in ranked))
-    columns = []
-    for ranked in product:
+    score_NP = np.zeros((len(tags), len(product)))
+    for p, ranked in enumerate(product):
         scores = dict(ranked)
         last = min(scores.values(), default=FLOOR)
-        columns.append([scores.get(tag, last) for tag in tags])
-    score_NP = np.clip(np.array(columns).reshape(len(product), -1).T, FLOOR, 1 - FLOOR)
-    return tags, np.log(score_NP / (1 - score_NP))
+        score_NP[:, p] = [scores.get(tag, last) for tag in tags]
+    score_NP = np.clip(score_NP, FLOOR, 1 - FLOOR)
+    odds_NP = np.log(score_NP / (1 - score_NP))
+    # 1 for a tag of no product, 0 at about 50, -1 at about 3,000
+    rarity_N1 = 1 - np.log1p([counts.get(tag, 0) for tag in tags]).reshape(-1, 1) / 4
+    return tags, np.concatenate([odds_NP, odds_NP * rarity_N1, rarity_N1], axis=1)
 
 
-def fit(products: Sequence[Product], gold: Sequence[frozenset[str]]) -> Fusion:
+def fit(products: Sequence[Product], gold: Sequence[frozenset[str]], counts: Counts) -> Fusion:
     """Learns from products whose right tags are known.
 
     Raises:
@@ -72,33 +79,29 @@ def fit(products: Sequence[Product], gold: Sequence[frozenset[str]]) -> Fusion:
     import scipy.sparse as sp  # both take a second; who applies does not need them
     from sklearn.linear_model import LogisticRegression
 
-    tables = [log_odds(product) for product in products]
+    tables = [features(product, counts) for product in products]
     named = [tag for tags, _ in tables for tag in tags]
     right_N = np.array([tag in want for (tags, _), want in zip(tables, gold, strict=True) for tag in tags])
     if not right_N.any() or right_N.all():
         raise ValueError(f"{right_N.sum()} of {len(right_N)} scored tags are right, expected some of both")
     distinct = {tag: i for i, tag in enumerate(dict.fromkeys(named))}
-    rows = (np.arange(len(named)), [distinct[tag] for tag in named])
-    own_NX = sp.csr_matrix((np.ones(len(named)), rows), shape=(len(named), len(distinct)))
-    odds_NP = np.concatenate([odds for _, odds in tables])
-    # liblinear and lbfgs penalise every weight alike: large columns leave the systems' weights all but free.
-    scale = 100.0
-    x_NX = sp.hstack([sp.csr_matrix(odds_NP * scale), own_NX], format="csr")
-    model = LogisticRegression(C=1 / TAG_PENALTY, max_iter=1000).fit(x_NX, right_N)
-    weights = model.coef_[0]
-    count = odds_NP.shape[1]
-    own = {tag: float(weights[count + i]) for tag, i in distinct.items()}
-    return Fusion(tuple((weights[:count] * scale).tolist()), float(model.intercept_[0]), own)
+    own_NX = sp.csr_matrix((np.ones(len(named)), (np.arange(len(named)), [distinct[tag] for tag in named])))
+    x_NF = np.concatenate([x for _, x in tables])
+    # The penalty is one for all, and nothing against what so many pairs say of the few features.
+    model: Any = LogisticRegression(solver="liblinear", random_state=0)
+    weights, F = model.fit(sp.hstack([x_NF, own_NX], format="csr"), right_N).coef_[0], x_NF.shape[1]
+    own = {tag: float(weights[F + i]) for tag, i in distinct.items()}
+    return Fusion(counts, tuple(weights[:F].tolist()), float(model.intercept_[0]), own)
 
 
 def cross_fitted(
-    products: Sequence[Product], gold: Sequence[frozenset[str]]
+    products: Sequence[Product], gold: Sequence[frozenset[str]], counts: Counts
 ) -> list[list[tuple[str, float]]]:
     """The fused ranking of each product, by a fusion that it had no part in."""
     fused: list[list[tuple[str, float]]] = [[] for _ in products]
     for fold in range(FOLDS):
         others = [i for i in range(len(products)) if i % FOLDS != fold]
-        fusion = fit([products[i] for i in others], [gold[i] for i in others])
+        fusion = fit([products[i] for i in others], [gold[i] for i in others], counts)
         for i in range(fold, len(products), FOLDS):
             fused[i] = fusion.apply(products[i])
     return fused

@@ -53,7 +53,7 @@ def folders(systems, split):
 def test_the_better_system_weighs_more_and_every_part_is_told(systems, trained, tmp_path):
     fuse.run(folders(systems, "train"), folders(systems, "validation"), trained.data, tmp_path)
     fusion = json.loads((tmp_path / "fusion.json").read_text())
-    poor, good = fusion["weights"].values()
+    poor, good = (system["weight"] for system in fusion["weights"].values())
     assert good > poor > 0
     rows = {tuple(row["systems"]): row["micro_f1"] for row in fusion["ablations"]}
     both = tuple(folders(systems, "validation"))

@@ -26,8 +26,8 @@ LABEL = "__label__"
 SETTINGS = {
     "loss": "ova",
     "dim": 100,
-    "lr": 0.5,
-    "epoch": 15,
+    "lr": 0.1,
+    "epoch": 25,
     "wordNgrams": 2,
     "minn": 3,
     "maxn": 5,
