@@ -10,7 +10,7 @@ Commands: taggen prepare --config=configs/debtags_minilm_tags.py --train=DEBTAGS
           taggen train --config=configs/debtags_minilm_tags.py --data=runs/debtags/whole \\
             --workdir=runs/debtags/tags
           taggen evaluate --workdir=runs/debtags/tags --data=runs/debtags/whole --split=test \\
-            --mode=head --config.stream.source_length=128
+            --config.stream.source_length=128
 Expected: docs/results.md
 """
 
