@@ -31,15 +31,7 @@ def build(
     Raises:
       UserError: there are no tags, none fits, the tokenizer cannot spell one, or a forbidden one is unknown.
     """
-    refuse_unknown(forbidden, vocabulary, "generate.forbidden")
-    never = set(forbidden)
-    counts = zip(vocabulary.tags, vocabulary.counts, strict=True)
-    tags = tuple(tag for tag, count in counts if count and tag not in never)
-    if not tags:
-        raise UserError(
-            "vocabulary.json: no tag with a count that may be given, expected at least one;"
-            f" prepare tagged rows, {_OR_OPEN}"
-        )
+    tags = offered(vocabulary, forbidden)
     lost = [tag for tag in tags if not tokenizer.survives(tag)]
     if lost:
         raise UserError(
@@ -62,6 +54,24 @@ def build(
         )
     except ValueError as error:
         raise UserError(f"vocabulary.json: {error}; respell them by tags.synonyms, {_OR_OPEN}") from error
+
+
+def offered(vocabulary: Vocabulary, forbidden: Sequence[str] = ()) -> tuple[str, ...]:
+    """The tags that some training product has and that are not forbidden.
+
+    Raises:
+      UserError: there are none, or a forbidden one is unknown.
+    """
+    refuse_unknown(forbidden, vocabulary, "generate.forbidden")
+    never = set(forbidden)
+    counts = zip(vocabulary.tags, vocabulary.counts, strict=True)
+    tags = tuple(tag for tag, count in counts if count and tag not in never)
+    if not tags:
+        raise UserError(
+            "vocabulary.json: no tag with a count that may be given, expected at least one;"
+            f" prepare tagged rows, {_OR_OPEN}"
+        )
+    return tags
 
 
 def refuse_unknown(tags: Iterable[str], vocabulary: Vocabulary, where: str) -> None:

@@ -119,6 +119,8 @@ def export(
     if step is None:
         raise UserError(f"{workdir}: no whole checkpoint in this workdir; train or import again")
     leaves = jax.tree.map(lambda leaf: _cast(leaf, DTYPES.get(dtype, leaf.dtype)), checkpoints.leaves(step))
+    if leaves.pop("tag_head", None):
+        print("note: the tag head stays behind: other libraries have no such thing")
     with new_folder(output) as new:
         report = FORMATS[format](new, work, experiment, leaves, check)
     checkpoints.close()

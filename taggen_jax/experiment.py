@@ -38,7 +38,9 @@ class GenerateConfig:
 
     A "closed" vocabulary lets the search write distinct tags that some training product has, and nothing
     else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
-    tags of a closed vocabulary by the probability that a list begins with them, which sums to 1.
+    tags of a closed vocabulary by the probability that a list begins with them, which sums to 1; "head" ranks
+    them by the probability that the product has them, which the head beside the decoder gives
+    (`train.tag_loss`).
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
     for one more pass over it and the whole head. Sources are padded to the next multiple of `bucket` tokens
     and searched with others of that length, by one program a length; 0 pads all to the longest. `subsets` is
@@ -50,7 +52,7 @@ class GenerateConfig:
     batch_size: int = 64
     bucket: int = 32
     vocabulary: Literal["closed", "open"] = "closed"
-    mode: Literal["beam", "exact"] = "beam"
+    mode: Literal["beam", "exact", "head"] = "beam"
     report_mass: bool = False
     subsets: str = ""
     forbidden: tuple[str, ...] = ()
@@ -64,8 +66,8 @@ class GenerateConfig:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
         if self.bucket < 0:
             raise ValueError(f"bucket={self.bucket} must be at least 0")
-        if self.mode == "exact" and self.vocabulary == "open":
-            raise ValueError("mode='exact' needs vocabulary='closed': an open one has no end")
+        if self.mode != "beam" and self.vocabulary == "open":
+            raise ValueError(f"mode={self.mode!r} needs vocabulary='closed': an open one has no end")
         if self.vocabulary == "open" and (self.subsets or self.forbidden):
             raise ValueError("subsets and forbidden are for vocabulary='closed': an open one knows no tags")
         if self.report_mass and (self.mode, self.vocabulary) != ("beam", "closed"):
@@ -95,6 +97,12 @@ class Experiment:
     checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     generate: GenerateConfig = dataclasses.field(default_factory=GenerateConfig)
+
+    def __post_init__(self) -> None:
+        if self.generate.mode == "head" and not self.train.tag_loss:
+            raise ValueError(
+                "generate.mode='head' needs a model that was trained with train.tag_loss above 0"
+            )
 
 
 def config_dict(experiment: Experiment) -> ml_collections.ConfigDict:

@@ -104,6 +104,10 @@ VERBS = {
         takes=("slices", "batch", "search"),
         config="file",
     ),
+    "fuse": Verb(
+        "make one of several systems' predictions, by weights learnt on validation",
+        needs=("fit", "apply", "data", "output"),
+    ),
     "report": Verb("write one HTML file about some runs", needs=("workdir", "output")),
     "import": Verb(
         "make a workdir of a Hugging Face folder",
@@ -200,6 +204,12 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "folds": lambda to: flags.DEFINE_integer(
         "folds", 5, "how many parts the catalog is cut into", flag_values=to
+    ),
+    "fit": lambda to: flags.DEFINE_multi_string(
+        "fit", [], "folders of the systems' predictions.jsonl on validation; repeatable", flag_values=to
+    ),
+    "apply": lambda to: flags.DEFINE_multi_string(
+        "apply", [], "folders of theirs on what to answer, in the same order; repeatable", flag_values=to
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),
@@ -366,7 +376,9 @@ def _help(name: str) -> str:
         rows.append(
             ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
         )
-        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
+        rows.append(
+            ("--mode", "beam (lists), exact (every tag's probability to come first) or head (to be there)")
+        )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -157,6 +157,28 @@ def scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
     return within(score, mesh)
 
 
+def head_scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
+    """The compiled (params, source_BS, places_X, sets_GX, set_B) -> Scores of the tag head.
+
+    places_X are the head's rows of the tags that may be given, sets_GX which of them are in each set.
+    """
+
+    @jax.jit
+    def score(
+        params: Any, source_BS: jax.Array, places_X: jax.Array, sets_GX: jax.Array, set_B: jax.Array | None
+    ) -> Scores:
+        model = bundle.bind(params)
+        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
+        memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
+        logprob_BX = jax.nn.log_sigmoid(model.tag_head(memory_BSD, segments_BS)[:, places_X])
+        set_B = jnp.zeros(source_BS.shape[0], jnp.int32) if set_B is None else set_B
+        legal_BX = jnp.where(sets_GX[set_B], logprob_BX, -jnp.inf)
+        logprob_BK, tag_BK = jax.lax.top_k(legal_BX, min(KEPT, legal_BX.shape[1]))
+        return Scores(tag_BK, logprob_BK)
+
+    return within(score, mesh)
+
+
 class Tagger:
     """Tags batches of products.
 
@@ -193,6 +215,9 @@ class Tagger:
             search = generator(bundle, decode, mesh)
             self._search = lambda params, source_BS, _: search(params, source_BS, None)
             return
+        if config.mode == "head":
+            self._search = self._by_head(bundle, vocabulary, config.forbidden)
+            return
         room = decode.max_length - (decode.forced_first >= 0)
         self._tags, trie = closed.build(
             vocabulary,
@@ -213,6 +238,17 @@ class Tagger:
             search = generator(bundle, decode, mesh)
             self._search = lambda params, source_BS, set_B: search(params, source_BS, table, set_B)
             self._mass = masses(bundle, decode, mesh) if config.report_mass else None
+
+    def _by_head(
+        self, bundle: Bundle, vocabulary: Vocabulary, forbidden: Sequence[str]
+    ) -> Callable[[Any, jax.Array, jax.Array | None], Scores]:
+        self._tags = closed.offered(vocabulary, forbidden)
+        places_X = np.array([vocabulary.index(tag) for tag in self._tags], np.int32)
+        every_GX = np.ones((1, len(places_X)), bool)
+        sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else every_GX
+        table = jax.device_put((places_X, sets_GX), replicated(self._mesh))
+        score = head_scorer(bundle, self._mesh)
+        return lambda params, source_BS, set_B: score(params, source_BS, *table, set_B)
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -252,7 +288,7 @@ class Tagger:
         return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
 
     def _of_scores(self, tags_K: np.ndarray, logprobs_K: np.ndarray) -> Tagged:
-        """A score is the probability that the tag comes first."""
+        """A score is the probability that the tag comes first (mode "exact"), or that it is there at all."""
         pairs = zip(tags_K.tolist(), np.exp(logprobs_K).tolist(), strict=True)
         return answered([(self._tags[tag], score) for tag, score in pairs if score > 0], self._select)
 
@@ -278,6 +314,12 @@ def answer(
         if np.isfinite(logprob)
     ]
     return select(hypotheses, config)
+
+
+def build(experiment: Experiment, vocabulary: Vocabulary) -> Bundle:
+    """The experiment's model, with a tag head where it is trained with one."""
+    tags = len(vocabulary.tags) if experiment.train.tag_loss else 0
+    return family.build(experiment.model, experiment.compute, tags)
 
 
 def best_step(root: pathlib.Path, experiment: Experiment | None = None) -> int:
@@ -314,7 +356,8 @@ def open_workdir(
     workdir = trained(root)
     experiment = experiment or experiments.load(workdir.config)
     mesh = make_mesh(experiment.mesh)
-    bundle = family.build(experiment.model, experiment.compute)
+    vocabulary = Vocabulary.load(workdir.vocabulary)
+    bundle = build(experiment, vocabulary)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
     dtype = jnp.dtype(
@@ -327,7 +370,6 @@ def open_workdir(
     checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)
     params = checkpoints.restore_params(step, like)
     checkpoints.close()
-    vocabulary = Vocabulary.load(workdir.vocabulary)
     rules = governance(root, experiment)
     config = rules.restrict(vocabulary) if rules else experiment.generate
     return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, config), params

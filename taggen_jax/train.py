@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,10 +34,11 @@ from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.summary import Clock, state_sha256, write_summary
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.signals import Stop
-from taggen_jax.tagger import Tagger
+from taggen_jax.tagger import Tagger, build
 from taggen_jax.training import encoder
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import TrainConfig, Training, jit_step, within
+from taggen_jax.training.tag_rows import tag_rows
 from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
@@ -51,6 +53,7 @@ OF_THE_DATA = (
     "tags.language",
     "tags.unknown",
 )
+NAME_LENGTH = 16  # ids of a tag's name that the encoder reads
 MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
 
 
@@ -67,10 +70,11 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
         experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation"
     )
     _adopt(experiment, prepared, work)
-    bundle = family.build(experiment.model, experiment.compute)
+    bundle = build(experiment, prepared.vocabulary)
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
-    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work)
+    names_NS = _names(prepared, experiment)
+    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work, names_NS)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
@@ -183,7 +187,12 @@ def _check_ids(model: family.ModelConfig, tokenizer: Tokenizer, root: pathlib.Pa
 
 
 def _begin(
-    bundle: Bundle, cfg: TrainConfig, mesh: Mesh, checkpoints: Checkpoints, work: Workdir
+    bundle: Bundle,
+    cfg: TrainConfig,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    work: Workdir,
+    names_NS: np.ndarray,
 ) -> tuple[Training, Any, int, dict[str, Any]]:
     """What trains, the state to start from, the steps behind it; what log and clock left."""
 
@@ -197,14 +206,15 @@ def _begin(
         return at(step), state, step, meta
     training = at(0)
     if cfg.pretrained:
-        return training, adopt_params(training, mesh, pretrained(training, mesh)), 0, {}
+        return training, adopt_params(training, mesh, pretrained(training, mesh, names_NS)), 0, {}
     return training, create_state(training, mesh), 0, {}
 
 
-def pretrained(training: Training, mesh: Mesh) -> Params:
+def pretrained(training: Training, mesh: Mesh, names_NS: np.ndarray) -> Params:
     """The weights of the Hugging Face folder that the run starts from, every device's part in its place.
 
-    Those of a bare encoder make the model's encoder; the rest of it is random.
+    Those of a bare encoder make the model's encoder; the rest of it is random. A tag head begins as what the
+    encoder makes of `names_NS`, the tags' names.
     """
     folder, bundle = training.config.pretrained, training.bundle
     config, leaves = hf.open_folder(folder)
@@ -215,10 +225,29 @@ def pretrained(training: Training, mesh: Mesh) -> Params:
     if lines:
         raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
-    if not alone:
-        return hf.place(leaves, shardings)
-    drawn = jax.jit(bundle.init, out_shardings=shardings)(jax.random.key(training.config.seed))
-    return {**drawn, "encoder": hf.place(leaves, shardings["encoder"])}
+    loaded = {"encoder": leaves} if alone else leaves
+    placed = hf.place(loaded, {name: shardings[name] for name in loaded})
+    rest = {name: shardings[name] for name in shardings.keys() - loaded.keys()}
+
+    def others(key: jax.Array) -> Params:
+        drawn = bundle.init(key)
+        return {name: drawn[name] for name in rest}
+
+    params = {**placed, **jax.jit(others, out_shardings=rest)(jax.random.key(training.config.seed))}
+    if "tag_head" in params:
+        kernel = jax.jit(functools.partial(tag_rows, bundle), out_shardings=rest["tag_head"]["kernel"])
+        params["tag_head"]["kernel"] = kernel(params, names_NS)
+    return params
+
+
+def _names(prepared: Prepared, experiment: Experiment) -> np.ndarray:
+    """int32 [N, S]: the tags of the vocabulary as the encoder reads words: "game::rts" as "game rts"."""
+    tokenizer = prepared.tokenizer(experiment.tags.separator)
+    words = [" ".join(re.findall(r"\w+", tag)) for tag in prepared.vocabulary.tags]
+    names_NS = np.full((len(words), NAME_LENGTH), tokenizer.pad, np.int32)
+    for row_S, ids in zip(names_NS, tokenizer.encode(words, NAME_LENGTH), strict=True):
+        row_S[: len(ids)] = ids
+    return names_NS
 
 
 def _feed(

@@ -23,7 +23,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
-        *("crossval", "compare", "report", "vocabulary", "audit", "pseudo", "plan"),
+        *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan"),
     ),
     ("main",),
     ("__main__",),

@@ -21,7 +21,7 @@ Batch = dict[str, np.ndarray]
 Ids = Sequence[int] | np.ndarray
 _ENDLESS = 2**48  # visits: more than any run makes, and few enough for the float division in Grain's batch
 _TEXT, _FIELDS = 1, 2  # set the chances of denoising and of field dropout apart from that of orders
-_FILL = -1  # the row number of what only fills the last batch
+_FILL = -1  # the row number of what only fills the last batch, and the tag after a row's last
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +98,10 @@ def train_batches(
 ) -> Batches:
     """Batches without an end, from batch number `start` on: every row once an epoch, shuffled every time.
 
-    A batch is {"source": int32[B, S], "target": int32[B, T], "row": int32[B], "weight": float32[B]}, ids
-    padded at the end. Batches run over the ends of epochs. Host h yields rows h*B/hosts to (h+1)*B/hosts of
-    each.
+    A batch is {"source": int32[B, S], "target": int32[B, T], "tags": int32[B, T], "tagged": float32[B],
+    "row": int32[B], "weight": float32[B]}: ids padded at the end, "tags" (the vocabulary ids of a row's) with
+    -1; "tagged" is 1 where these are all its tags. Batches run over the ends of epochs. Host h yields rows
+    h*B/hosts to (h+1)*B/hosts of each.
 
     With denoising, the share `config.denoise.rate` of all visits, evenly strewn, are to any row as text, and
     the others to rows with known tags; each of the two kinds goes through its own rows once an epoch.
@@ -214,9 +215,20 @@ class _Reader:
         return {
             "source": self._padded(sources, len(numbers), self.config.source_length, self.targets.source_pad),
             "target": self._padded(targets, len(numbers), self.config.target_length, self.targets.pad),
+            "tags": self._padded(
+                [row["tags"][: self.config.target_length] for row in rows],
+                *(len(numbers), self.config.target_length, _FILL),
+            ),
+            "tagged": self._tagged(rows, as_text),
             "row": np.where(real, numbers, _FILL).astype(np.int32),
             "weight": real.astype(np.float32),
         }
+
+    def _tagged(self, rows: Sequence[Row], as_text: np.ndarray) -> np.ndarray:
+        """1 where a tag that is absent is known to be absent, and the text is read as it will be in use."""
+        tagged = np.zeros(len(as_text), np.float32)
+        tagged[: len(rows)] = [row["complete"] for row in rows]
+        return np.where(as_text & (self.denoiser is not None), 0, tagged).astype(np.float32)
 
     def _example(self, epoch: int, number: int, as_text: bool, row: Row) -> tuple[Ids, Ids]:
         """The ids to read and to write; a target that may lack tags has no end, which nobody knows."""

@@ -15,6 +15,7 @@ from taggen_jax import config as configs
 from taggen_jax.errors import UserError
 from taggen_jax.models import bart, bert, t5, t5gemma, t5gemma2
 from taggen_jax.models.layers import ComputeConfig
+from taggen_jax.models.tag_head import TagHead
 
 Params = dict[str, Any]
 ModelConfig = (
@@ -64,14 +65,25 @@ def source_config(config: ModelConfig | EncoderConfig) -> ModelConfig | EncoderC
     return config.encoder if isinstance(config, bert.BertConfig) else config
 
 
-def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig) -> Bundle:
-    """Takes the family's module apart into shapes, axes and two pure functions."""
+def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig, tags: int = 0) -> Bundle:
+    """Takes the family's module apart into shapes, axes and two pure functions.
+
+    Args:
+      tags: rows of a tag head beside the decoder, at the path "tag_head"; 0 has none.
+    """
     module = (FAMILIES | ENCODERS)[config.family][1]
-    graph, abstract = nnx.split(nnx.eval_shape(lambda: module(config, compute, nnx.Rngs(0))), nnx.Param)
     dtype = jnp.dtype(compute.dtype)
 
+    def make(rngs: nnx.Rngs) -> Any:
+        model = module(config, compute, rngs)
+        if tags:
+            model.tag_head = TagHead(config.d_model, tags, rngs)
+        return model
+
+    graph, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param)
+
     def init(key: jax.Array) -> Params:
-        return nnx.to_pure_dict(nnx.state(module(config, compute, nnx.Rngs(params=key)), nnx.Param))
+        return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))
 
     def bind(params: Params) -> Any:
         whole = jax.tree.map(_restacked, params, is_leaf=lambda leaf: isinstance(leaf, tuple))

@@ -11,6 +11,7 @@ from flax import nnx
 
 from taggen_jax.models import layers
 from taggen_jax.models.layers import Array, keys
+from taggen_jax.models.tag_head import TagHead
 
 Batch = dict[str, Array]
 
@@ -22,6 +23,7 @@ class EncoderDecoder(nnx.Module):
     """
 
     cfg: Any  # the family's configuration; `pad`, `eos` and `start` are token ids of what is written
+    tag_head: TagHead  # where `family.build` was told a number of tags
 
     @property
     def source_pad(self) -> int:
@@ -82,18 +84,13 @@ class EncoderDecoder(nnx.Module):
     def hidden(self, batch: Batch, key: Array | None = None) -> Array:
         """Teacher-forced hidden_BTD for batch["source"] and batch["target"], both int32 and padded.
 
-        batch["memory"], where it is there, is what `encode` made of the source: it need not run again.
         The target is shifted right here. `source_segments` and `target_segments` say which product of a
         packed row a token belongs to; without them a row is one product.
         """
-        source_BS, target_BT = batch["source"], batch["target"]
-        source_segments = batch.get("source_segments", (source_BS != self.source_pad).astype(jnp.int32))
+        target_BT, source_segments = batch["target"], self._source_segments(batch)
         target_segments = batch.get("target_segments", jnp.ones_like(target_BT))
         k_encoder, k_decoder = keys(key, 2)
-        if "memory" in batch:
-            memory_BSD = batch["memory"]
-        else:
-            memory_BSD = self.encode(source_BS, source_segments, k_encoder)
+        memory_BSD = self.encoded(batch, k_encoder)["memory"]
         T = target_BT.shape[1]
         packed = "target_segments" in batch
         positions_bT = layers.segment_positions(target_segments) if packed else jnp.arange(T)[None]
@@ -105,3 +102,16 @@ class EncoderDecoder(nnx.Module):
             layers.segment_mask(target_segments, source_segments),
             k_decoder,
         )
+
+    def encoded(self, batch: Batch, key: Array | None = None) -> Batch:
+        """The batch with "memory", what `encode` makes of its source; as it is where it has that already."""
+        if "memory" in batch:
+            return batch
+        return {**batch, "memory": self.encode(batch["source"], self._source_segments(batch), key)}
+
+    def tag_logits(self, batch: Batch) -> Array:
+        """float32 [B, N]: the log-odds of every tag, by the tag head, for products that are `encoded`."""
+        return self.tag_head(batch["memory"], self._source_segments(batch))
+
+    def _source_segments(self, batch: Batch) -> Array:
+        return batch.get("source_segments", (batch["source"] != self.source_pad).astype(jnp.int32))

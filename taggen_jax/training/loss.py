@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 Array = jax.Array
 Sums = dict[str, Array]
@@ -81,3 +82,18 @@ def cross_entropy_in_chunks(
     cuts = (cut(hidden_BTD), cut(target_BT), cut(weight_BT))
     nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, *(x[0] for x in cuts)))
     return jax.lax.scan(add, nothing, cuts)[0]
+
+
+def tag_cross_entropy(logits_BN: Array, tags_BK: Array, weight_B: Array) -> Array:
+    """Binary cross-entropy of every tag of every product, summed: a float32 scalar in nats.
+
+    Args:
+      logits_BN: float32 log-odds of each tag.
+      tags_BK: int32, the tags that each product has; -1 fills up.
+      weight_B: float32; 0 leaves a product out.
+    """
+    B, N = logits_BN.shape
+    place_BK = jnp.where(tags_BK < 0, N, tags_BK)
+    wanted_BN = jnp.zeros((B, N)).at[jnp.arange(B)[:, None], place_BK].set(1.0, mode="drop")
+    loss_B = optax.sigmoid_binary_cross_entropy(logits_BN, wanted_BN).sum(axis=-1)
+    return jnp.sum(loss_B * weight_B)

@@ -11,9 +11,10 @@ import optax
 from jax.sharding import Mesh
 
 from taggen_jax.models.family import Bundle
+from taggen_jax.models.layers import keys
 from taggen_jax.training import optimizer as optimizers
 from taggen_jax.training.freeze import Flat, Partition
-from taggen_jax.training.loss import Sums, cross_entropy_in_chunks
+from taggen_jax.training.loss import Sums, cross_entropy_in_chunks, tag_cross_entropy
 from taggen_jax.training.optimizer import OptimizerConfig
 from taggen_jax.training.pace import pace
 
@@ -30,6 +31,8 @@ class TrainConfig:
       accumulation: micro-batches per step; the gradients are summed, then divided once.
       label_smoothing, z_loss: see `loss.cross_entropy`.
       loss_positions: how many tokens of each target have their logits in memory at a time; 0: all.
+      tag_loss: above 0, a head learns to score all tags at once (`models.tag_head`), and its loss counts so
+        much beside the decoder's: a product's binary cross-entropy over all tags as the loss of one token.
       freeze: patterns of what does not train; see `freeze`.
       unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
       cache_encoder: whether an encoder of which nothing trains runs once over the training products, instead
@@ -49,6 +52,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     loss_positions: int = 0
+    tag_loss: float = 0.0
     freeze: tuple[str, ...] = ()
     unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
     cache_encoder: bool = False
@@ -63,8 +67,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.accumulation < 1:
             raise ValueError(f"steps={self.steps} and accumulation={self.accumulation} must be at least 1")
-        if self.loss_positions < 0:
-            raise ValueError(f"loss_positions={self.loss_positions} must be at least 0")
+        if self.loss_positions < 0 or self.tag_loss < 0:
+            raise ValueError(
+                f"loss_positions={self.loss_positions}, tag_loss={self.tag_loss} must be at least 0"
+            )
         for pattern, step in self.unfreeze.items():
             if step < 1:
                 raise ValueError(f"unfreeze: {pattern!r} from step {step} on, expected at least 1")
@@ -127,6 +133,9 @@ class Training:
         model = self.bundle.bind(params)
         weight_BT = (batch["target"] != model.cfg.pad) * batch["weight"][:, None]
         config = self.config
+        k_encoder, key = keys(key, 2) if config.tag_loss else (None, key)
+        if config.tag_loss:
+            batch = model.encoded(batch, k_encoder)  # once, for the decoder and for the head
         objective, sums = cross_entropy_in_chunks(
             model.unembed,
             model.hidden(batch, key),
@@ -136,7 +145,14 @@ class Training:
             label_smoothing=config.label_smoothing,
             z_loss=config.z_loss,
         )
-        return objective, {**sums, "examples": jnp.sum(batch["weight"])}
+        sums["examples"] = jnp.sum(batch["weight"])
+        if not config.tag_loss:
+            return objective, sums
+        tag_loss = tag_cross_entropy(
+            model.tag_logits(batch), batch["tags"], batch["weight"] * batch["tagged"]
+        )
+        objective += config.tag_loss * tag_loss
+        return objective, {**sums, "loss": objective, "tag_loss": tag_loss}
 
     def _gradients(self, trainable: Flat, frozen: Flat, batch: Batch, key: jax.Array) -> tuple[Flat, Sums]:
         """Gradients and sums, added up over micro-batches, not yet divided."""
@@ -152,13 +168,13 @@ class Training:
             return micro(batch, key)
         # Rows are dealt out in turn, so that every device keeps a share of every micro-batch.
         batches = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
-        keys = jax.random.split(key, count)
-        first = micro(jax.tree.map(lambda x: x[0], batches), keys[0])
+        drawn = jax.random.split(key, count)
+        first = micro(jax.tree.map(lambda x: x[0], batches), drawn[0])
 
         def add(total: Any, xs: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, micro(*xs)), None
 
-        return jax.lax.scan(add, first, (jax.tree.map(lambda x: x[1:], batches), keys[1:]))[0]
+        return jax.lax.scan(add, first, (jax.tree.map(lambda x: x[1:], batches), drawn[1:]))[0]
 
 
 def _unless_finite(before: Any, after: Any, sums: Sums) -> tuple[Any, Sums]:

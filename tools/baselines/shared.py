@@ -1,0 +1,116 @@
+"""What the baselines share: reading the splits, a threshold from validation, predictions and the table.
+
+A baseline is a function from the products to a score for every pair of product and tag. `finish` does the
+rest: the threshold of best micro-F1 on validation, then for validation and test a predictions.jsonl, as
+`taggen evaluate` writes it, so that `taggen compare` and `taggen fuse` take them all alike.
+"""
+
+import collections
+import itertools
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from taggen_jax.catalog.product import Product, source_text
+from taggen_jax.catalog.quarantine import Quarantine
+from taggen_jax.catalog.readers import CatalogConfig, expand, read
+from taggen_jax.files import atomic_write
+from taggen_jax.metrics.evaluate import Evaluation
+from taggen_jax.metrics.prediction import Prediction
+from taggen_jax.metrics.table import render
+from taggen_jax.predictions import NAME, to_line
+
+WHOLE = ("id", "title", "description")
+RANKED = 32  # more than any measure at k needs, for those who fuse
+SPLITS = ("train", "validation", "test")
+
+Splits = Mapping[str, Sequence[Product]]
+
+
+def load(folder: pathlib.Path, limit: int = 0) -> dict[str, list[Product]]:
+    """Each split's first `limit` products (0: all), without the bad rows that `taggen prepare` leaves out."""
+    return {split: _load(folder / f"{split}.jsonl.gz", limit) for split in SPLITS}
+
+
+def _load(path: pathlib.Path, limit: int) -> list[Product]:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Quarantine(pathlib.Path(scratch, "bad.jsonl")) as quarantine,
+    ):
+        products = read(expand([str(path)]), CatalogConfig(), quarantine=quarantine)
+        return list(itertools.islice(products, limit or None))
+
+
+def texts(products: Sequence[Product], fields: tuple[str, ...] = WHOLE) -> list[str]:
+    return [source_text(product, fields) for product in products]
+
+
+def tag_counts(splits: Splits) -> dict[str, int]:
+    """The training tags with their counts, frequent ones first: the columns of all scores."""
+    counts = collections.Counter(tag for product in splits["train"] for tag in product.tags)
+    return dict(counts.most_common())
+
+
+def gold(products: Sequence[Product], tags: Sequence[str]) -> np.ndarray:
+    """bool [products, tags]"""
+    place = {tag: i for i, tag in enumerate(tags)}
+    found = np.zeros((len(products), len(tags)), bool)
+    for row, product in zip(found, products, strict=True):
+        row[[place[tag] for tag in product.tags if tag in place]] = True
+    return found
+
+
+def best_threshold(scores: np.ndarray, right: np.ndarray, missing: int) -> float:
+    """The threshold of best micro-F1; `missing` gold pairs have tags that no column stands for."""
+    order = np.argsort(-scores, axis=None, kind="stable")
+    found = np.cumsum(right.ravel()[order])
+    f1 = 2 * found / (np.arange(1, order.size + 1) + right.sum() + missing)
+    return float(scores.ravel()[order[np.argmax(f1)]])
+
+
+def finish(
+    system: str,
+    splits: Splits,
+    validation: np.ndarray,
+    test: np.ndarray,
+    output: pathlib.Path | None,
+    **more: Any,
+) -> None:
+    """Writes OUTPUT/{validation,test}/predictions.jsonl, prints test's table and one JSON line.
+
+    Args:
+      validation, test: float [products, tags], the tags as in `tag_counts`.
+      output: None writes nothing.
+      more: goes into the JSON line.
+    """
+    counts = tag_counts(splits)
+    right = gold(splits["validation"], list(counts))
+    missing = sum(len(product.tags) for product in splits["validation"]) - int(right.sum())
+    threshold = best_threshold(validation, right, missing)
+    for split, scores in (("validation", validation), ("test", test)):
+        evaluation, lines = Evaluation(counts, len(splits["train"])), []
+        for product, row in zip(splits[split], scores, strict=True):
+            answer = _prediction(product, row, list(counts), threshold)
+            evaluation.add(answer)
+            lines.append(to_line(product.id, answer))
+        if output:
+            with atomic_write(output / split / NAME) as file:
+                file.writelines(lines)
+    result = evaluation.result()
+    print(render(result))
+    print(json.dumps({"system": system, **more, "threshold": threshold, **result}))
+
+
+def _prediction(product: Product, row: np.ndarray, tags: Sequence[str], threshold: float) -> Prediction:
+    best = np.argsort(-row, kind="stable")[:RANKED]
+    return Prediction(
+        gold=product.tags,
+        tags=tuple(tags[i] for i in best if row[i] >= threshold),
+        ranked=tuple(tags[i] for i in best),
+        scores=tuple(row[best].tolist()),
+        text=source_text(product, WHOLE),
+    )
