@@ -88,7 +88,7 @@ VERBS = {
         program="convert.import_",
     ),
     "export": Verb(
-        "write a workdir's weights for other libraries, checked by them",
+        "write a workdir's weights for other libraries, or the whole generator as a program; checked",
         needs=("workdir", "output"),
         takes=("format", "dtype", "check"),
         program="convert.export",
@@ -119,7 +119,7 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
     "from": lambda to: flags.DEFINE_string("from", "", "Hugging Face folder to read", flag_values=to),
     "export format": lambda to: flags.DEFINE_enum(
-        "format", "hf", ["hf", "ctranslate2", "orbax"], "what to write", flag_values=to
+        "format", "hf", ["hf", "ctranslate2", "orbax", "stablehlo"], "what to write", flag_values=to
     ),
     "dtype": lambda to: flags.DEFINE_enum(
         "dtype", "keep", ["keep", "float32", "bfloat16"], "type of the weights", flag_values=to
@@ -288,7 +288,9 @@ def _help(name: str) -> str:
         rows.append(
             ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
         )
-        rows.append(("--mode", "beam (lists of tags) or exact (every tag's probability to come first)"))
+        rows.append(
+            ("--mode", "beam, exact (every tag's probability to come first) or sample (lists at random)")
+        )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))
     lines = [f"  {flag:<16}  {what}" for flag, what in rows]
