@@ -183,9 +183,7 @@ def _to_stablehlo(
 ) -> str:
     config, settings = experiment.model, experiment.generate
     if settings.mode != "beam":
-        raise UserError(
-            f"export: generate.mode={settings.mode!r} has no export as a program, only 'beam' has"
-        )
+        raise UserError(f"export: generate.mode={settings.mode!r} has no program to export, only 'beam' has")
     tokenizer = tokenizers.load(work.tokenizer, experiment.tags.separator)
     index = None
     if settings.vocabulary == "closed":

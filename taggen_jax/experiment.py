@@ -40,7 +40,7 @@ class GenerateConfig:
     A "closed" vocabulary lets the search write distinct tags that some training product has, and nothing
     else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
     tags of a closed vocabulary by the probability that a list begins with them, which sums to 1; "sample"
-    draws lists at random, as `sample` says, with the lengths of `decode`, and a tag's score is its share of them.
+    draws lists at random, by `sample` and the lengths of `decode`, and a tag's score is its share of them.
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
     for one more pass over it and the whole head. Sources are padded to the next multiple of `bucket` tokens
     and searched with others of that length, by one program a length; 0 pads all to the longest. `subsets` is

@@ -36,7 +36,8 @@ class SampleConfig:
     def __post_init__(self) -> None:
         if self.samples < 1 or self.top_k < 0 or self.seed < 0:
             raise ValueError(
-                f"samples={self.samples} must be at least 1, top_k={self.top_k} and seed={self.seed} at least 0"
+                f"samples={self.samples} must be at least 1,"
+                f" top_k={self.top_k} and seed={self.seed} at least 0"
             )
         if self.temperature <= 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"temperature={self.temperature} must be above 0, top_p={self.top_p} in (0, 1]")
@@ -160,7 +161,7 @@ def warp(logits: jax.Array, config: SampleConfig) -> jax.Array:
 
 
 def nucleus(logits: jax.Array, top_p: float) -> jax.Array:
-    """The fewest logits [.., V] that hold a share `top_p` of the probability; NEVER in place of the others."""
+    """The fewest logits [.., V] that hold a share `top_p` of the probability; NEVER for the others."""
     if top_p == 1:
         return logits
     ordered = -jnp.sort(-logits, axis=-1)
