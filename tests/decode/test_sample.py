@@ -100,7 +100,7 @@ def draw_tags(table_BPV, index, set_B, keys_B, config, lengths):
 
 @pytest.mark.parametrize(("dense_bytes", "temperature"), [(1 << 20, 1.0), (0, 0.7)])
 def test_constrained_draws_follow_the_legal_probabilities(dense_bytes, temperature):
-    """20,000 draws of two products with a set each: shares within five standard deviations, and chi-square."""
+    """Two products with a set each: shares within five standard deviations, and chi-square."""
     tags, samples = [(3,), (3, 4), (4, 5), (5,)], 20_000
     sets_GX = np.array([[True] * 4, [True, False, True, False]])
     index = closed.tables(closed.build(tags), sets_GX, dense_bytes)

@@ -72,7 +72,7 @@ def table(workdir, settings):
 
 def test_a_mode_that_has_no_program_is_refused(trained, tmp_path):
     workdir = copied(trained.workdir, tmp_path / "w", mode="exact")
-    with pytest.raises(UserError, match="generate.mode='exact' has no export"):
+    with pytest.raises(UserError, match="mode='exact' has no program"):
         convert.export(workdir, tmp_path / "program", "stablehlo")
     assert not (tmp_path / "program").exists()
 

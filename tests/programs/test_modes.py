@@ -51,7 +51,7 @@ def test_sampling_draws_valid_tags_whatever_stands_beside_a_product(trained, tmp
     """Scores are shares of 16 lists; other order, other batches, other lengths: the same rows."""
     lines = trained.catalog.read_text().splitlines()[:40]
     rows = {}
-    for name, order in (("there", lines), ("back", lines[::-1][:25])):
+    for name, order in (("there.jsonl", lines), ("back.jsonl", lines[::-1][:25])):
         (tmp_path / name).write_text("\n".join(order))
         arguments = [f"--workdir={trained.workdir}", f"--input={tmp_path / name}", "--mode=sample"]
         arguments += [f"--output={tmp_path / f'{name}.out'}", "--config.generate.select.threshold=0.0"]
@@ -60,10 +60,10 @@ def test_sampling_draws_valid_tags_whatever_stands_beside_a_product(trained, tmp
         assert status.value.code == 0
         predictions = (tmp_path / f"{name}.out" / "predictions.jsonl").read_text()
         rows[name] = {row["id"]: row for row in map(json.loads, predictions.splitlines())}
-    assert len(rows["back"]) == 25
-    assert all(row == rows["there"][id] for id, row in rows["back"].items())
+    assert len(rows["back.jsonl"]) == 25
+    assert all(row == rows["there.jsonl"][id] for id, row in rows["back.jsonl"].items())
     tags = set(Vocabulary.load(trained.workdir / "vocabulary.json").tags)
-    for row in rows["there"].values():
+    for row in rows["there.jsonl"].values():
         assert len(set(row["tags"])) == len(row["tags"]) > 0 and set(row["tags"]) <= tags
         assert all(score * 16 == pytest.approx(round(score * 16), abs=1e-3) for score in row["scores"])
 
