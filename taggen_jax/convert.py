@@ -16,13 +16,15 @@ import numpy as np
 
 from taggen_jax import config as configs
 from taggen_jax import experiment as experiments
+from taggen_jax import searches
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.decode.constraint import tables
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import new_folder, write_json
 from taggen_jax.interop import check as checks
-from taggen_jax.interop import ct2, generation, hf
+from taggen_jax.interop import ct2, generation, hf, stablehlo
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import flatten
 from taggen_jax.models import family
@@ -30,6 +32,7 @@ from taggen_jax.models.family import Params
 from taggen_jax.runs import leaves as orbax
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import Workdir, trained
+from taggen_jax.tagger import closed_trie, of_family
 
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -89,7 +92,8 @@ def import_(from_: pathlib.Path, workdir: pathlib.Path, experiment: Experiment) 
         checkpoints.close()
     for name, value in generation.read(from_)[1].items():
         print(
-            f"note: {generation.FILE}: {name}={json.dumps(value)} stays behind: our search has no such thing"
+            f"note: {generation.FILE}: {name}={json.dumps(value)} stays behind: it means nothing to a beam "
+            "search of ours (to sample, see generate.mode and generate.sample)"
         )
     count = sum(leaf.size for leaf in flatten(leaves).values())
     print(f"{count:,} parameters imported: {workdir}")
@@ -103,7 +107,7 @@ def export(
     Args:
       workdir: a trained or an imported one.
       output: must be absent or empty.
-      format: "hf", "ctranslate2" or "orbax".
+      format: "hf", "ctranslate2", "orbax", or "stablehlo": the whole generator, see `interop.stablehlo`.
       dtype: "float32", "bfloat16", or "keep": as they are saved.
       check: whether the library loads what was written and answers as ours does.
 
@@ -176,8 +180,39 @@ def _to_orbax(new: pathlib.Path, work: Workdir, experiment: Experiment, leaves: 
     return f"Orbax reads all {len(layout)} arrays back unchanged"
 
 
+def _to_stablehlo(
+    new: pathlib.Path, work: Workdir, experiment: Experiment, leaves: Params, check: bool
+) -> str:
+    config, settings = experiment.model, experiment.generate
+    if settings.mode != "beam":
+        raise UserError(f"export: generate.mode={settings.mode!r} has no program to export, only 'beam' has")
+    tokenizer = tokenizers.load(work.tokenizer, experiment.tags.separator)
+    index = None
+    if settings.vocabulary == "closed":
+        index = tables(closed_trie(settings, config, Vocabulary.load(work.vocabulary), tokenizer)[1])
+    search = searches.beams(family.build(config, experiment.compute), of_family(settings.decode, config))
+    params = jax.tree.map(lambda leaf: leaf[...], leaves)
+    about = {
+        "pad": family.source_config(config).pad,
+        "eos": config.eos,
+        "separator": tokenizer.tags.separator,
+        "vocabulary": settings.vocabulary,
+        "search": configs.to_dict(settings.decode),
+    }
+    stablehlo.save(new, search, (params, index), experiment.stream.source_length, about)
+    shutil.copytree(work.tokenizer, new / "tokenizer")
+    if not check:
+        return ""
+    source_BS = checks.sources(config, experiment.stream.source_length)
+    found, expected = stablehlo.run(new, source_BS), jax.jit(search)(params, source_BS, index)
+    if not np.array_equal(found["tokens_BNT"], expected.tokens_BNT):
+        raise UserError("export: the exported program writes other tokens than the search: not exported")
+    return f"its tokens are the search's on {len(source_BS)} products"
+
+
 FORMATS: dict[str, Callable[[pathlib.Path, Workdir, Experiment, Any, bool], str]] = {
     "hf": _to_hf,
     "ctranslate2": _to_ctranslate2,
     "orbax": _to_orbax,
+    "stablehlo": _to_stablehlo,
 }

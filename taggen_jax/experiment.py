@@ -21,6 +21,7 @@ from taggen_jax.data.stream import StreamConfig
 from taggen_jax.data.tokenizer import TokenizerConfig
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.decode.inclusion import SelectConfig
+from taggen_jax.decode.sample import SampleConfig
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json, write_json
 from taggen_jax.models import family
@@ -40,7 +41,8 @@ class GenerateConfig:
     else; an "open" one, whatever the model likes. The mode "beam" searches lists of tags; "exact" ranks all
     tags of a closed vocabulary by the probability that a list begins with them, which sums to 1; "head" ranks
     them by the probability that the product has them, which the head beside the decoder gives
-    (`train.tag_loss`).
+    (`train.tag_loss`); "sample" draws lists at random, by `sample` and the lengths of `decode`, and a tag's
+    score is its share of them.
     `report_mass` adds to each line the share of the model's probability that the best list was chosen from,
     for one more pass over it and the whole head. Sources are padded to the next multiple of `bucket` tokens
     and searched with others of that length, by one program a length; 0 pads all to the longest. `subsets` is
@@ -52,13 +54,14 @@ class GenerateConfig:
     batch_size: int = 64
     bucket: int = 32
     vocabulary: Literal["closed", "open"] = "closed"
-    mode: Literal["beam", "exact", "head"] = "beam"
+    mode: Literal["beam", "exact", "head", "sample"] = "beam"
     report_mass: bool = False
     subsets: str = ""
     forbidden: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     ancestors: bool = False
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
+    sample: SampleConfig = dataclasses.field(default_factory=SampleConfig)
     select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
 
     def __post_init__(self) -> None:
@@ -66,12 +69,18 @@ class GenerateConfig:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1")
         if self.bucket < 0:
             raise ValueError(f"bucket={self.bucket} must be at least 0")
-        if self.mode != "beam" and self.vocabulary == "open":
+        if self.mode in ("exact", "head") and self.vocabulary == "open":
             raise ValueError(f"mode={self.mode!r} needs vocabulary='closed': an open one has no end")
         if self.vocabulary == "open" and (self.subsets or self.forbidden):
             raise ValueError("subsets and forbidden are for vocabulary='closed': an open one knows no tags")
         if self.report_mass and (self.mode, self.vocabulary) != ("beam", "closed"):
             raise ValueError("report_mass is for mode='beam' and vocabulary='closed': else all mass is legal")
+        if self.mode == "sample" and self.vocabulary == "closed" and not self.sample.top_k:
+            raise ValueError(
+                "sample.top_k=0 is for vocabulary='open'; draw from the best legal ones, e.g. 32"
+            )
+        if self.mode == "sample" and self.decode.no_repeat_ngram:
+            raise ValueError("decode.no_repeat_ngram is for mode='beam'")
         if self.vocabulary == "closed" and self.decode.no_repeat_ngram:
             raise ValueError("decode.no_repeat_ngram is for vocabulary='open': a closed one repeats no tag")
 

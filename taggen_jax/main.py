@@ -116,7 +116,7 @@ VERBS = {
         program="convert.import_",
     ),
     "export": Verb(
-        "write a workdir's weights for other libraries, checked by them",
+        "write a workdir's weights for other libraries, or the whole generator as a program; checked",
         needs=("workdir", "output"),
         takes=("format", "dtype", "check"),
         program="convert.export",
@@ -191,7 +191,7 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "workdir": lambda to: flags.DEFINE_string("workdir", "", "folder of the run", flag_values=to),
     "from": lambda to: flags.DEFINE_string("from", "", "Hugging Face folder to read", flag_values=to),
     "export format": lambda to: flags.DEFINE_enum(
-        "format", "hf", ["hf", "ctranslate2", "orbax"], "what to write", flag_values=to
+        "format", "hf", ["hf", "ctranslate2", "orbax", "stablehlo"], "what to write", flag_values=to
     ),
     "dtype": lambda to: flags.DEFINE_enum(
         "dtype", "keep", ["keep", "float32", "bfloat16"], "type of the weights", flag_values=to
@@ -377,7 +377,10 @@ def _help(name: str) -> str:
             ("--min-precision", "answer only what the calibration promises to be so precise, e.g. 0.9")
         )
         rows.append(
-            ("--mode", "beam (lists), exact (every tag's probability to come first) or head (to be there)")
+            (
+                "--mode",
+                "beam, exact (a tag's probability to come first), head (to be there), sample (at random)",
+            )
         )
     if verb.config:
         rows.append(("--config.FIELD", "overrides a setting, e.g. --config.generate.decode.beams=8"))

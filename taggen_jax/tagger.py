@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,16 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from taggen_jax import closed, subsets
+from taggen_jax import closed, searches, subsets
 from taggen_jax import experiment as experiments
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.decode import exact
-from taggen_jax.decode.beam import Beams, DecodeConfig, beam_search
-from taggen_jax.decode.constraint import Tables, constrain, tables
+from taggen_jax.decode.beam import Beams, DecodeConfig
+from taggen_jax.decode.constraint import tables
 from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
 from taggen_jax.decode.mass import legal_log_mass
+from taggen_jax.decode.sample import Samples
+from taggen_jax.decode.trie import Trie
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.governed import governance
@@ -36,43 +39,12 @@ Generate = Callable[..., Beams]
 
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
-    """The compiled (params, source_BS, tables, set_B) -> Beams: encode once, then search.
+    """`searches.beams`, compiled for the mesh."""
+    return _compiled(searches.beams(bundle, config), mesh)
 
-    With the tables of a vocabulary the search writes distinct tags of it only, for each product those of its
-    set; with None, anything.
-    """
 
-    @functools.partial(jax.jit, compiler_options=_compiler_options(mesh))
-    def generate(
-        params: Any, source_BS: jax.Array, vocabulary: Tables | None, set_B: jax.Array | None = None
-    ) -> Beams:
-        def encode(source_BS: jax.Array, segments_BS: jax.Array) -> jax.Array:
-            return bundle.bind(params).encode(source_BS, segments_BS)  # bound within the loop over chunks
-
-        model = bundle.bind(params)
-        segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
-        memory_BSD = layers.by_chunks(encode, source_BS, segments_BS)
-        cache, cross = model.start(memory_BSD, segments_BS, beams=config.beams, length=config.max_length)
-        words_A = vocabulary.words_A if vocabulary else None
-
-        def step(token_BW: jax.Array, cache: Any, t: jax.Array, ancestry: jax.Array) -> tuple[jax.Array, Any]:
-            hidden_BWD, cache = model.step(token_BW, cache, cross, t, ancestry)
-            return model.unembed(hidden_BWD, words_A), cache
-
-        batch = source_BS.shape[0]
-        set_B = jnp.zeros(batch, jnp.int32) if set_B is None else set_B
-        return beam_search(
-            step,
-            cache,
-            batch=batch,
-            bos=model.cfg.start,
-            eos=model.cfg.eos,
-            pad=model.cfg.pad,
-            config=config,
-            constraint=constrain(vocabulary, set_B, config) if vocabulary else None,
-        )
-
-    return within(generate, mesh)
+def _compiled(search: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    return within(jax.jit(search, compiler_options=_compiler_options(mesh)), mesh)
 
 
 def _compiler_options(mesh: Mesh) -> dict[str, Any]:
@@ -179,6 +151,9 @@ def head_scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
     return within(score, mesh)
 
 
+Found = Beams | Samples | Scores
+
+
 class Tagger:
     """Tags batches of products.
 
@@ -209,46 +184,45 @@ class Tagger:
         decode = of_family(config.decode, model)
         self._tags: tuple[str, ...] = ()
         self._mass: Callable[..., jax.Array] | None = None
-        self._search: Callable[[Any, jax.Array, jax.Array | None], Beams | Scores]
+        self._search: Callable[[Any, Mapping[str, jax.Array]], Found]
+        self._pad = family.source_config(model).pad
         self.subsets = subsets.load(config.subsets) if config.subsets else None
-        if config.vocabulary == "open":
-            search = generator(bundle, decode, mesh)
-            self._search = lambda params, source_BS, _: search(params, source_BS, None)
-            return
         if config.mode == "head":
             self._search = self._by_head(bundle, vocabulary, config.forbidden)
             return
-        room = decode.max_length - (decode.forced_first >= 0)
-        self._tags, trie = closed.build(
-            vocabulary,
-            tokenizer.tags,
-            vocab_size=model.vocab_size,
-            max_length=room,
-            forbidden=config.forbidden,
-        )
-        sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else None
-        everywhere = replicated(mesh)
+        trie, sets_GX, everywhere = None, None, replicated(mesh)
+        if config.vocabulary == "closed":
+            self._tags, trie = closed_trie(config, model, vocabulary, tokenizer)
+            sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else None
         if config.mode == "exact":
+            assert trie
             forced = [decode.forced_first] if decode.forced_first >= 0 else []
             forest = jax.device_put(exact.forest(trie, [model.start, *forced], sets_GX=sets_GX), everywhere)
             score = scorer(bundle, mesh)
-            self._search = lambda params, source_BS, set_B: score(params, source_BS, forest, set_B)
+            self._search = lambda params, x: score(params, x["source"], forest, x.get("set"))
+            return
+        table = jax.device_put(tables(trie, sets_GX), everywhere) if trie else None
+        if config.mode == "sample":
+            lengths = dataclasses.replace(
+                decode, beams=config.sample.samples, n_best=1, groups=1, diversity=0.0
+            )
+            draw = _compiled(searches.samples(bundle, config.sample, lengths), mesh)
+            self._search = lambda params, x: draw(params, x["source"], x["draw"], table, x.get("set"))
         else:
-            table = jax.device_put(tables(trie, sets_GX), everywhere)
             search = generator(bundle, decode, mesh)
-            self._search = lambda params, source_BS, set_B: search(params, source_BS, table, set_B)
+            self._search = lambda params, x: search(params, x["source"], table, x.get("set"))
             self._mass = masses(bundle, decode, mesh) if config.report_mass else None
 
     def _by_head(
         self, bundle: Bundle, vocabulary: Vocabulary, forbidden: Sequence[str]
-    ) -> Callable[[Any, jax.Array, jax.Array | None], Scores]:
+    ) -> Callable[[Any, Mapping[str, jax.Array]], Scores]:
         self._tags = closed.offered(vocabulary, forbidden)
         places_X = np.array([vocabulary.index(tag) for tag in self._tags], np.int32)
         every_GX = np.ones((1, len(places_X)), bool)
         sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else every_GX
         table = jax.device_put((places_X, sets_GX), replicated(self._mesh))
         score = head_scorer(bundle, self._mesh)
-        return lambda params, source_BS, set_B: score(params, source_BS, *table, set_B)
+        return lambda params, x: score(params, x["source"], *table, x.get("set"))
 
     def tag(self, params: Any, batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[tuple[int, Tagged]]:
         """(row number, answer) of every row with weight, in order.
@@ -260,24 +234,26 @@ class Tagger:
           batches: "source" int32 [B, S], "row" int32 [B] and "weight" float32 [B], as from `data.stream`;
             with subsets also "set" int32 [B], the number of each product's.
         """
-        before: tuple[Mapping[str, np.ndarray], Beams | Scores, jax.Array | None] | None = None
+        before: tuple[Mapping[str, np.ndarray], Found, jax.Array | None] | None = None
         params = self._laid_out(params)
         for batch in batches:
-            names = ("source", "set") if self.subsets else ("source",)
-            source_BS, *sets = put_batch({name: batch[name] for name in names}, self._mesh).values()
-            self.lengths.add(source_BS.shape[1])
-            found = self._search(params, source_BS, sets[0] if sets else None)
+            arrays = {"source": batch["source"], "draw": draws(batch["source"], self._pad)}
+            if self.subsets:
+                arrays["set"] = batch["set"]
+            placed = put_batch(arrays, self._mesh)
+            self.lengths.add(batch["source"].shape[1])
+            found = self._search(params, placed)
             if before:
                 yield from self._answers(*before)
-            before = batch, found, self._mass(params, source_BS, found) if self._mass else None
+            before = batch, found, self._mass(params, placed["source"], found) if self._mass else None
         if before:
             yield from self._answers(*before)
 
     def _answers(
-        self, batch: Mapping[str, np.ndarray], found: Beams | Scores, mass_B: jax.Array | None
+        self, batch: Mapping[str, np.ndarray], found: Found, mass_B: jax.Array | None
     ) -> Iterator[tuple[int, Tagged]]:
         columns = (found.tokens_BNT, found.logprobs_BN) if isinstance(found, Beams) else found
-        read = self._of_beams if isinstance(found, Beams) else self._of_scores
+        read = {Beams: self._of_beams, Samples: self._of_samples, Scores: self._of_scores}[type(found)]
         (first, second), masses = jax.device_get((tuple(columns), mass_B))
         for i in np.flatnonzero(batch["weight"]):
             tagged = read(first[i], second[i])
@@ -287,10 +263,35 @@ class Tagger:
     def _of_beams(self, tokens_NT: np.ndarray, logprobs_N: np.ndarray) -> Tagged:
         return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
 
+    def _of_samples(self, tokens_WT: np.ndarray, _: np.ndarray) -> Tagged:
+        """A score is the share of the drawn lists that hold the tag."""
+        lists = (self.tokenizer.tags.decode_tags(tokens) for tokens in tokens_WT.tolist())
+        return select([(tags, 0.0) for tags in lists], self._select)
+
     def _of_scores(self, tags_K: np.ndarray, logprobs_K: np.ndarray) -> Tagged:
         """A score is the probability that the tag comes first (mode "exact"), or that it is there at all."""
         pairs = zip(tags_K.tolist(), np.exp(logprobs_K).tolist(), strict=True)
         return answered([(self._tags[tag], score) for tag, score in pairs if score > 0], self._select)
+
+
+def draws(source_BS: np.ndarray, pad: int) -> np.ndarray:
+    """uint32 [B], which draws each product gets: a hash of what is read, wherever and with whom it stands."""
+    rows = (row[row != pad].astype("<i4").tobytes() for row in source_BS)
+    return np.array([zlib.crc32(row) for row in rows], np.uint32)
+
+
+def closed_trie(
+    config: experiments.GenerateConfig, model: Any, vocabulary: Vocabulary, tokenizer: Tokenizer
+) -> tuple[tuple[str, ...], Trie]:
+    """The tags that a closed search may write, and their trie, see `closed.build`."""
+    decode = of_family(config.decode, model)
+    return closed.build(
+        vocabulary,
+        tokenizer.tags,
+        vocab_size=model.vocab_size,
+        max_length=decode.max_length - (decode.forced_first >= 0),
+        forbidden=config.forbidden,
+    )
 
 
 def of_family(config: DecodeConfig, model: Any) -> DecodeConfig:

@@ -20,7 +20,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs", "reports"),
     ("experiment", "terminal"),
-    ("tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
+    ("searches", "tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
         *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan"),

@@ -17,7 +17,8 @@ folder = pathlib.Path(sys.argv[1])
 about = json.loads((folder / "about.json").read_text())
 program = export.deserialize(bytearray((folder / "program.bin").read_bytes()))
 with np.load(folder / "arguments.npz", allow_pickle=False) as file:
-    arguments = list(file.values())
+    # numpy's files forget what bfloat16 is; the program knows
+    arguments = [x.view(aval.dtype) for x, aval in zip(file.values(), program.in_avals, strict=False)]
 
 sources = json.load(sys.stdin)
 source_BS = np.full((len(sources), about["source_length"]), about["pad"], np.int32)

@@ -48,6 +48,13 @@ def probe(config: Any, words: int) -> Probe:
     return Probe(source_BS.astype(np.int32), target_BT.astype(np.int32))
 
 
+def sources(config: Any, length: int) -> np.ndarray:
+    """The probe's products as rows of `length` ids, int32; what does not fit is cut off."""
+    source_BS = probe(config, config.vocab_size).source_BS[:, :length]
+    room = ((0, 0), (0, length - source_BS.shape[1]))
+    return np.pad(source_BS, room, constant_values=family.source_config(config).pad)
+
+
 def require(*packages: str) -> None:
     """Raises a UserError when a package that the check needs is not installed."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]

@@ -17,7 +17,14 @@ IDS = (  # what the model means by its words; they stand in config.json, too, or
     "forced_bos_token_id",
     "forced_eos_token_id",
 )
-SEARCH = ("num_beams", "length_penalty", "early_stopping", "min_length", "min_new_tokens", "max_length")
+RENAMED = {  # theirs -> ours
+    "length_penalty": "length_penalty",
+    "min_length": "min_length",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "num_beam_groups": "groups",  # of transformers 4; 5 keeps it in the file for its custom_generate
+    "diversity_penalty": "diversity",
+}
+SEARCH = ("num_beams", *RENAMED, "early_stopping", "min_new_tokens", "max_length", "max_new_tokens")
 # Without a meaning for a beam search that returns all its beams, or for any search.
 MEANINGLESS = ("_from_model_config", "transformers_version", "use_cache", "num_return_sequences")
 SAMPLING = ("temperature", "top_k", "top_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -36,14 +43,14 @@ def read(folder: pathlib.Path) -> tuple[DecodeConfig, dict[str, Any]]:
         fields["beams"] = fields["n_best"] = values["num_beams"]
     if "early_stopping" in values:
         fields["early_stopping"] = STOPPING.get(values["early_stopping"], values["early_stopping"])
-    fields |= {name: values[name] for name in ("length_penalty", "min_length") if name in values}
+    fields |= {ours: values[theirs] for theirs, ours in RENAMED.items() if theirs in values}
     if "min_new_tokens" in values:
         fields["min_length"] = values["min_new_tokens"] + 1  # theirs does not count the end
     if "max_new_tokens" in values:
         fields["max_length"] = values["max_new_tokens"]
     elif "max_length" in values:
         fields["max_length"] = values["max_length"] - 1  # theirs counts the start
-    known = {*IDS, *SEARCH, "max_new_tokens", *MEANINGLESS}
+    known = {*IDS, *SEARCH, *MEANINGLESS}
     known |= set() if values.get("do_sample") else {"do_sample", *SAMPLING}
     unknown = {key: value for key, value in values.items() if value and key not in known}
     return configs.from_dict(DecodeConfig, fields, str(folder / FILE)), unknown
@@ -59,13 +66,15 @@ def to_hf(decode: DecodeConfig, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Transformers asks this file alone once it exists.
     """
+    renamed = {theirs: getattr(decode, ours) for theirs, ours in RENAMED.items()}
+    if decode.groups == 1:  # transformers 5 takes the mere name for a wish
+        del renamed["num_beam_groups"], renamed["diversity_penalty"]
     stopping = {ours: theirs for theirs, ours in STOPPING.items()}
     return {
         **{key: config[key] for key in IDS if config.get(key) is not None},
         "num_beams": decode.beams,
-        "length_penalty": decode.length_penalty,
+        **renamed,
         "early_stopping": stopping[decode.early_stopping],
-        "min_length": decode.min_length,
         "max_new_tokens": decode.max_length,
     }
 

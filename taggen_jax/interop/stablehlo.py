@@ -1,7 +1,8 @@
 """The whole generator as one artifact, which runs without this package: StableHLO and arrays.
 
 FOLDER/program.bin      encoder and search, serialised by `jax.export`: for CPU, CUDA and TPU, for any batch
-       arguments.npz    weights and whatever else the search reads, in the order of the program's arguments
+       arguments.npz    weights and whatever else the search reads, in the order of the program's arguments;
+                        bfloat16 as two bytes without a name, see `run`
        about.json       what one has to know to feed it
 """
 
@@ -70,3 +71,11 @@ def _program(generate: Callable[..., Any], tree: Any, leaves: list[np.ndarray], 
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     source = jax.ShapeDtypeStruct((*export.symbolic_shape("batch"), source_length), jnp.int32)
     return bytes(export.export(flat, platforms=PLATFORMS)(shapes, source).serialize())
+
+
+def run(folder: pathlib.Path, source_BS: np.ndarray) -> dict[str, np.ndarray]:
+    """What the program in the folder makes of a batch, from its files alone."""
+    program = export.deserialize(bytearray((folder / "program.bin").read_bytes()))
+    with np.load(folder / "arguments.npz", allow_pickle=False) as file:
+        leaves = [x.view(aval.dtype) for x, aval in zip(file.values(), program.in_avals, strict=False)]
+    return dict(jax.device_get(jax.jit(program.call)(leaves, source_BS)))

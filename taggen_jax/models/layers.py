@@ -48,13 +48,13 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
 
 
 def platform() -> str:
-    """ "cpu", "tpu" or "gpu": what the program being traced will run on.
+    """ "cpu", "tpu" or "gpu": what the program being traced will run on; "any" where nobody says.
 
-    The mesh in context knows, also where it is a described pod and this machine only compiles for it; without
-    one, it is what JAX runs on.
+    The mesh in context says, also where it is a described pod and this machine only compiles for it. Without
+    one the program may be an export, for every platform.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return str(device.platform) if device else jax.default_backend()
+    return str(device.platform) if device else "any"
 
 
 def scan_layers(
@@ -85,9 +85,11 @@ def by_chunks(encode: Callable[..., Array], *xs_BS: Array) -> Array:
     Measured on 8,192 tokens: docs/performance.md. Accelerators, and meshes that share out the rows, take them
     all at once.
     """
+    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1:
+        return encode(*xs_BS)
     rows, length = xs_BS[0].shape
     chunk = max(d for d in range(1, rows + 1) if rows % d == 0 and d * length <= max(CHUNK_TOKENS, length))
-    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1 or chunk == rows:
+    if chunk == rows:
         return encode(*xs_BS)
     chunks = [x_BS.reshape(-1, chunk, length) for x_BS in xs_BS]
     memory = jax.lax.map(lambda chunk: encode(*chunk), tuple(chunks))

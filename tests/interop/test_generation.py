@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from transformers import GenerationConfig
 
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.errors import UserError
@@ -14,13 +15,16 @@ def folder(tmp_path, **values):
     return tmp_path
 
 
-@pytest.mark.parametrize("stopping", ["true", "false", "never"])
-def test_there_and_back_is_the_identity(tmp_path, stopping):
+@pytest.mark.parametrize(
+    ("stopping", "rare"),
+    [("true", {}), ("false", {"no_repeat_ngram": 3}), ("never", {"groups": 3, "diversity": 0.5})],
+)
+def test_there_and_back_is_the_identity(tmp_path, stopping, rare):
     ours = DecodeConfig(
-        beams=5, n_best=5, length_penalty=0.5, min_length=2, max_length=17, early_stopping=stopping
+        beams=6, n_best=6, length_penalty=0.5, min_length=2, max_length=17, early_stopping=stopping, **rare
     )
     ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None, "vocab_size": 9}
-    theirs = generation.to_hf(ours, ids)
+    theirs = GenerationConfig(**generation.to_hf(ours, ids)).to_diff_dict()  # what transformers keeps
     assert generation.read(folder(tmp_path, **theirs)) == (ours, {})
     assert generation.token_ids(tmp_path) == {"pad_token_id": 0, "eos_token_id": 1}
 
@@ -32,8 +36,8 @@ def test_lengths_that_count_the_start_or_not_the_end(tmp_path):
 
 
 def test_what_our_search_does_not_know_is_named(tmp_path):
-    values = {"num_beams": 2, "no_repeat_ngram_size": 3, "top_k": 50, "use_cache": True, "do_sample": False}
-    assert generation.read(folder(tmp_path, **values))[1] == {"no_repeat_ngram_size": 3}
+    values = {"num_beams": 2, "repetition_penalty": 1.2, "top_k": 50, "use_cache": True, "do_sample": False}
+    assert generation.read(folder(tmp_path, **values))[1] == {"repetition_penalty": 1.2}
     assert generation.read(folder(tmp_path, do_sample=True, top_k=50))[1] == {"do_sample": True, "top_k": 50}
 
 

@@ -47,6 +47,27 @@ def test_exact_scores_are_a_distribution_over_tags(trained, tmp_path):
         assert 0 < np.sum(row["scores"]) <= 1 + 1e-4
 
 
+def test_sampling_draws_valid_tags_whatever_stands_beside_a_product(trained, tmp_path):
+    """Scores are shares of 16 lists; other order, other batches, other lengths: the same rows."""
+    lines = trained.catalog.read_text().splitlines()[:40]
+    rows = {}
+    for name, order in (("there.jsonl", lines), ("back.jsonl", lines[::-1][:25])):
+        (tmp_path / name).write_text("\n".join(order))
+        arguments = [f"--workdir={trained.workdir}", f"--input={tmp_path / name}", "--mode=sample"]
+        arguments += [f"--output={tmp_path / f'{name}.out'}", "--config.generate.select.threshold=0.0"]
+        with pytest.raises(SystemExit) as status:
+            main.main(["generate", *arguments])
+        assert status.value.code == 0
+        predictions = (tmp_path / f"{name}.out" / "predictions.jsonl").read_text()
+        rows[name] = {row["id"]: row for row in map(json.loads, predictions.splitlines())}
+    assert len(rows["back.jsonl"]) == 25
+    assert all(row == rows["there.jsonl"][id] for id, row in rows["back.jsonl"].items())
+    tags = set(Vocabulary.load(trained.workdir / "vocabulary.json").tags)
+    for row in rows["there.jsonl"].values():
+        assert len(set(row["tags"])) == len(row["tags"]) > 0 and set(row["tags"]) <= tags
+        assert all(score * 16 == pytest.approx(round(score * 16), abs=1e-3) for score in row["scores"])
+
+
 def test_the_legal_mass_is_reported_where_asked(trained, tmp_path):
     file = tmp_path / "two.jsonl"
     file.write_text('{"id": "a", "title": "red kettle"}\n{"id": "b", "title": "tea"}\n')
@@ -93,6 +114,9 @@ def test_a_tag_that_the_tokenizer_loses_is_refused(tmp_path):
     [
         ({"mode": "exact", "vocabulary": "open"}, "needs vocabulary='closed'"),
         ({"mode": "exact", "report_mass": True}, "report_mass is for mode='beam'"),
+        ({"mode": "sample", "report_mass": True}, "report_mass is for mode='beam'"),
+        ({"mode": "sample", "sample": {"top_k": 0}}, "top_k=0 is for vocabulary='open'"),
+        ({"mode": "sample", "vocabulary": "open", "decode": {"no_repeat_ngram": 2}}, "is for mode='beam'"),
         ({"decode": {"no_repeat_ngram": 2}}, "is for vocabulary='open'"),
     ],
 )
