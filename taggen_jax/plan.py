@@ -17,6 +17,7 @@ from taggen_jax.costs.program import Compiled, DoesNotFit, compile_program, roof
 from taggen_jax.costs.table import Line, gib, memory_lines, rate_lines, show, work_lines
 from taggen_jax.costs.traced import traced_flops
 from taggen_jax.decode.beam import DecodeConfig
+from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle
@@ -49,6 +50,11 @@ def run(experiment: Experiment, topology: str, slices: int, batch: int, search: 
     Raises:
       UserError: no such topology, libtpu is missing, or mesh, batch and model do not go together.
     """
+    if experiment.train.tag_loss:
+        raise UserError(
+            "plan: train.tag_loss needs the number of tags, which no config says; plan without the head, "
+            "which is small: --config.train.tag_loss=0"
+        )
     pod = describe(topology, slices)
     mesh = make_mesh(experiment.mesh, pod.devices)
     bundle = family.build(experiment.model, experiment.compute)

@@ -13,7 +13,7 @@ from taggen_jax.data.targets import Targets
 from taggen_jax.errors import UserError
 
 SIZES = {"source_length": 32, "target_length": 16, "batch_size": 4}
-KEYS = {"source", "target", "tags", "row", "weight"}
+KEYS = {"source", "target", "tags", "row", "weight", "tagged"}
 
 
 @pytest.fixture(scope="module")
