@@ -67,7 +67,7 @@ def to_hf(decode: DecodeConfig, config: Mapping[str, Any]) -> dict[str, Any]:
     Transformers asks this file alone once it exists.
     """
     renamed = {theirs: getattr(decode, ours) for theirs, ours in RENAMED.items()}
-    if decode.groups == 1:  # transformers 5 takes the mere name for a wish
+    if decode.groups == 1:  # what transformers 5 has no name for is written only where it counts
         del renamed["num_beam_groups"], renamed["diversity_penalty"]
     stopping = {ours: theirs for theirs, ours in STOPPING.items()}
     return {
