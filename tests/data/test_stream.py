@@ -67,6 +67,7 @@ def test_a_batch_is_padded_arrays_of_its_rows(batches, split, targets):
         "source": ((4, 32), "int32"),
         "target": ((4, 16), "int32"),
         "tags": ((4, 16), "int32"),
+        "tagged": ((4,), "float32"),
         "row": ((4,), "int32"),
         "weight": ((4,), "float32"),
     }
