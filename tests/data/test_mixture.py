@@ -115,6 +115,13 @@ def test_what_nobody_knows_teaches_nothing(split, tokenizer, vocabulary):
     assert (ends[np.setdiff1d(np.arange(40, 60), PARTIAL)] == 1).all()
 
 
+def test_only_rows_read_as_in_use_whose_tags_are_all_known_are_counted_as_tagged(batches, tokenizer):
+    """A tag head takes absence for a no: not where the text is corrupted, nor where tags may be missing."""
+    stream = batches(100, 0.5)
+    tagged = np.concatenate([batch["tagged"] for batch in stream]).astype(bool)
+    np.testing.assert_array_equal(tagged, ~denoising(stream, tokenizer) & (visits(stream) != PARTIAL))
+
+
 def test_a_mixture_without_known_tags_is_refused(products, tokenizer, vocabulary, fields, tmp_path):
     unknown = [dataclasses.replace(product, tags=(), complete=False) for product in products]
     store.write(tmp_path, {"train": make_rows(unknown, tokenizer, vocabulary, fields=fields, length=32)})
