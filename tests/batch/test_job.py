@@ -77,4 +77,4 @@ def test_parquet_holds_what_json_lines_hold(tmp_path):
     rows = [row("a"), row("b", truncated=True), {"id": "c", "tags": [], "scores": [], "content": "d"}]
     write_parquet((json.dumps(item).encode() for item in rows), tmp_path / "p.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "p.parquet")
-    assert table.to_pylist() == [{"truncated": False} | item for item in rows]
+    assert table.to_pylist() == [{"truncated": False, "proposed": None} | item for item in rows]
