@@ -26,7 +26,7 @@ def beams(bundle: Bundle, config: DecodeConfig) -> Callable[..., Beams]:
         params: Any, source_BS: jax.Array, vocabulary: Tables | None, set_B: jax.Array | None = None
     ) -> Beams:
         step, cache = _begin(bundle, params, source_BS, vocabulary, config.beams, config.max_length)
-        set_B = _first_set(source_BS) if set_B is None else set_B
+        set_B = sets(set_B, source_BS)
         return beam_search(
             step,
             cache,
@@ -57,7 +57,7 @@ def samples(bundle: Bundle, config: SampleConfig, lengths: DecodeConfig) -> Call
     ) -> Samples:
         """`draw_B` uint32: products of the same number and text get the same draws."""
         step, cache = _begin(bundle, params, source_BS, vocabulary, lengths.beams, lengths.max_length)
-        set_B = _first_set(source_BS) if set_B is None else set_B
+        set_B = sets(set_B, source_BS)
         seed = jax.random.key(config.seed)
         return sample(
             step,
@@ -93,8 +93,9 @@ def _begin(
     return step, cache
 
 
-def _first_set(source_BS: jax.Array) -> jax.Array:
-    return jnp.zeros(source_BS.shape[0], jnp.int32)
+def sets(set_B: jax.Array | None, source_BS: jax.Array) -> jax.Array:
+    """The number of each product's set of tags: the first one's where none are given."""
+    return jnp.zeros(source_BS.shape[0], jnp.int32) if set_B is None else set_B
 
 
 def _ids(bundle: Bundle) -> dict[str, int]:

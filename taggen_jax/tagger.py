@@ -121,7 +121,7 @@ def scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
             return exact.log_probabilities(decode, model.unembed, forest, number)
 
         memory_BSD = model.encode(source_BS, segments_BS)
-        set_B = jnp.zeros(source_BS.shape[0], jnp.int32) if set_B is None else set_B
+        set_B = searches.sets(set_B, source_BS)
         logprob_BL = jax.lax.map(product, (memory_BSD, segments_BS, set_B), batch_size=AT_ONCE)
         logprob_BK, tag_BK = jax.lax.top_k(logprob_BL, min(KEPT, logprob_BL.shape[1]))
         return Scores(tag_BK, logprob_BK)
@@ -143,7 +143,7 @@ def head_scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
         memory_BSD = layers.by_chunks(model.encode, source_BS, segments_BS)
         logprob_BX = jax.nn.log_sigmoid(model.tag_head(memory_BSD, segments_BS)[:, places_X])
-        set_B = jnp.zeros(source_BS.shape[0], jnp.int32) if set_B is None else set_B
+        set_B = searches.sets(set_B, source_BS)
         legal_BX = jnp.where(sets_GX[set_B], logprob_BX, -jnp.inf)
         logprob_BK, tag_BK = jax.lax.top_k(legal_BX, min(KEPT, legal_BX.shape[1]))
         return Scores(tag_BK, logprob_BK)
@@ -185,7 +185,7 @@ class Tagger:
         self._tags: tuple[str, ...] = ()
         self._mass: Callable[..., jax.Array] | None = None
         self._search: Callable[[Any, Mapping[str, jax.Array]], Found]
-        self._pad = family.source_config(model).pad
+        self._pad, self._drawing = family.source_config(model).pad, config.mode == "sample"
         self.subsets = subsets.load(config.subsets) if config.subsets else None
         if config.mode == "head":
             self._search = self._by_head(bundle, vocabulary, config.forbidden)
@@ -237,7 +237,9 @@ class Tagger:
         before: tuple[Mapping[str, np.ndarray], Found, jax.Array | None] | None = None
         params = self._laid_out(params)
         for batch in batches:
-            arrays = {"source": batch["source"], "draw": draws(batch["source"], self._pad)}
+            arrays = {"source": batch["source"]}
+            if self._drawing:
+                arrays["draw"] = draws(batch["source"], self._pad)
             if self.subsets:
                 arrays["set"] = batch["set"]
             placed = put_batch(arrays, self._mesh)

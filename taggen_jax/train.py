@@ -73,8 +73,8 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     bundle = build(experiment, prepared.vocabulary)
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
-    names_NS = _names(prepared, experiment)
-    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work, names_NS)
+    names = functools.partial(_names, prepared, experiment)
+    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
@@ -192,7 +192,7 @@ def _begin(
     mesh: Mesh,
     checkpoints: Checkpoints,
     work: Workdir,
-    names_NS: np.ndarray,
+    names: Callable[[], np.ndarray],
 ) -> tuple[Training, Any, int, dict[str, Any]]:
     """What trains, the state to start from, the steps behind it; what log and clock left."""
 
@@ -206,15 +206,15 @@ def _begin(
         return at(step), state, step, meta
     training = at(0)
     if cfg.pretrained:
-        return training, adopt_params(training, mesh, pretrained(training, mesh, names_NS)), 0, {}
+        return training, adopt_params(training, mesh, pretrained(training, mesh, names)), 0, {}
     return training, create_state(training, mesh), 0, {}
 
 
-def pretrained(training: Training, mesh: Mesh, names_NS: np.ndarray) -> Params:
+def pretrained(training: Training, mesh: Mesh, names: Callable[[], np.ndarray]) -> Params:
     """The weights of the Hugging Face folder that the run starts from, every device's part in its place.
 
     Those of a bare encoder make the model's encoder; the rest of it is random. A tag head begins as what the
-    encoder makes of `names_NS`, the tags' names.
+    encoder makes of `names()`, the tags' names.
     """
     folder, bundle = training.config.pretrained, training.bundle
     config, leaves = hf.open_folder(folder)
@@ -236,7 +236,7 @@ def pretrained(training: Training, mesh: Mesh, names_NS: np.ndarray) -> Params:
     params = {**placed, **jax.jit(others, out_shardings=rest)(jax.random.key(training.config.seed))}
     if "tag_head" in params:
         kernel = jax.jit(functools.partial(tag_rows, bundle), out_shardings=rest["tag_head"]["kernel"])
-        params["tag_head"]["kernel"] = kernel(params, names_NS)
+        params["tag_head"]["kernel"] = kernel(params, names())
     return params
 
 

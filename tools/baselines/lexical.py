@@ -9,8 +9,6 @@ share by ten products (Laplace smoothing). Tags whose words are absent keep a hu
 that there is a ranking. The lexical matchers of library indexing (Annif's MLLM) work on this ground.
 """
 
-import argparse
-import pathlib
 import re
 import sys
 import time
@@ -46,11 +44,7 @@ def matches(splits: shared.Splits, tags: list[str]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Reads the flags, counts, tunes, scores, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with the three splits")
-    parser.add_argument("--output", type=pathlib.Path, help="folder for predictions")
-    parser.add_argument("--limit", type=int, default=0, help="products of each split; 0: all")
-    args = parser.parse_args()
+    args = shared.flags(__doc__).parse_args()
     start = time.time()
     try:
         splits = shared.load(args.data, args.limit)

@@ -11,8 +11,6 @@ one and dropped after predicting, because all weights together would fill gigaby
 core for 22,600 products and 585 tags; `--limit=800` shortens each split for a quick look.
 """
 
-import argparse
-import pathlib
 import sys
 import time
 from collections.abc import Sequence
@@ -66,11 +64,7 @@ def probabilities(
 
 def main() -> None:
     """Reads the flags, fits, tunes, scores, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with the three splits")
-    parser.add_argument("--output", type=pathlib.Path, help="folder for predictions")
-    parser.add_argument("--limit", type=int, default=0, help="products of each split; 0: all")
-    args = parser.parse_args()
+    args = shared.flags(__doc__).parse_args()
     start = time.time()
     try:
         splits = shared.load(args.data, args.limit)

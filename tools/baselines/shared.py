@@ -5,6 +5,7 @@ rest: the threshold of best micro-F1 on validation, then for validation and test
 `taggen evaluate` writes it, so that `taggen compare` and `taggen fuse` take them all alike.
 """
 
+import argparse
 import collections
 import itertools
 import json
@@ -29,6 +30,15 @@ RANKED = 32  # more than any measure at k needs, for those who fuse
 SPLITS = ("train", "validation", "test")
 
 Splits = Mapping[str, Sequence[Product]]
+
+
+def flags(doc: str | None) -> argparse.ArgumentParser:
+    """The flags that every baseline takes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with the three splits")
+    parser.add_argument("--output", type=pathlib.Path, help="folder for predictions")
+    parser.add_argument("--limit", type=int, default=0, help="products of each split; 0: all")
+    return parser
 
 
 def load(folder: pathlib.Path, limit: int = 0) -> dict[str, list[Product]]:
