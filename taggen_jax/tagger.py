@@ -40,7 +40,7 @@ Generate = Callable[..., Beams]
 
 def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
     """`searches.beams`, compiled for the mesh."""
-    return _compiled(searches.beams(bundle, config), mesh)
+    return _compiled(searches.beams(bundle, config, narrow=mesh.size == 1), mesh)
 
 
 def _compiled(search: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ Three rules make the search equal to Hugging Face's, and only together:
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -24,9 +25,11 @@ import jax
 import jax.numpy as jnp
 
 from taggen_jax.decode import diverse, rules, topk
+from taggen_jax.decode.narrow import widths as widths_of
 
 Cache = TypeVar("Cache")  # the model's own business
 Step = Callable[[jax.Array, Cache, jax.Array, jax.Array], tuple[jax.Array, Cache]]  # see `beam_search`
+Narrow = Callable[[Cache, jax.Array], Cache]  # see `beam_search`
 NEVER = -jnp.inf  # the score of a hypothesis that does not exist
 
 
@@ -122,7 +125,7 @@ class _Candidates(NamedTuple):
 
 
 class _State(NamedTuple):
-    t: jax.Array  # int32: how many tokens the live paths have
+    t: Any  # int32: how many tokens the live paths have
     token_BW: jax.Array  # the last token of the live paths
     ancestry_BWT: jax.Array  # int32, the beam that computed each position of the live paths
     live_BW: jax.Array  # sums of log-probabilities, descending
@@ -143,6 +146,7 @@ def beam_search(
     pad: int,
     config: DecodeConfig,
     constraint: Constraint | None = None,
+    narrow: Narrow[Cache] | None = None,
 ) -> Beams:
     """Searches the best outputs of `batch` products. Call it inside `jax.jit`.
 
@@ -159,18 +163,40 @@ def beam_search(
       config: static.
       constraint: what may be written; `step` then returns whatever logits its `rank` wants to see. It sees to
         `config.min_length` itself, and `config.no_repeat_ngram` is not asked for.
+      narrow: (cache, row_R) -> the cache of these products alone. With it, products that are done leave and
+        the others go on in fewer rows (see the module of that name), to the same end.
 
     Method: transformers 5.23, `GenerationMixin._beam_search`, with one end-of-sequence token.
     """
+    advance = _advance(step, bos, eos, config, constraint)
+    state = _start(batch, bos, pad, config, constraint)
+    found, product_R = _joined((state.done_BW, state.done), config), jnp.arange(batch)
+    widths = widths_of(batch) if narrow else (batch,)
+    for fewer in (*widths[1:], 0):
+        goes_on = functools.partial(_goes_on, more_than=fewer, config=config)
+        state, cache = jax.lax.while_loop(goes_on, advance, (state, cache))
+        done = _joined((state.done_BW, state.done), config)
+        found = jax.tree.map(functools.partial(_put, at=product_R), found, done)
+        if narrow and fewer:
+            left_R = jax.lax.top_k(_open(state, config).astype(jnp.int32), fewer)[1]
+            state, cache, product_R = _only(left_R, state, config), narrow(cache, left_R), product_R[left_R]
+    done_BW, done = found
+    if config.groups > 1:
+        done_BW, rank_BW = jax.lax.top_k(done_BW, config.beams)
+        done = _pick(done, rank_BW)
+    return _best(done_BW, done, eos, config.n_best)
 
-    def unfinished(carry: tuple[_State, Cache]) -> jax.Array:
-        state = carry[0]
-        return (state.t < config.max_length) & state.open_B.any()
+
+def _advance(
+    step: Step[Cache], bos: int, eos: int, config: DecodeConfig, constraint: Constraint | None
+) -> Callable[[tuple[_State, Cache]], tuple[_State, Cache]]:
+    """One token more for every beam."""
 
     def advance(carry: tuple[_State, Cache]) -> tuple[_State, Cache]:
         state, cache = carry
-        token_BW, ancestry_BWT = joined((state.token_BW, state.ancestry_BWT + first_B11))
-        logits_BWV, cache = step(token_BW, cache, state.t, ancestry_BWT)
+        token_BW, ancestry_BWT = _joined((state.token_BW, state.ancestry_BWT), config)
+        first_W = jnp.arange(config.beams, dtype=jnp.int32) // config.width * config.width  # of each group
+        logits_BWV, cache = step(token_BW, cache, state.t, ancestry_BWT + first_W[None, :, None])
         beam_BC, token_BC, logprob_BC, sum_BC, move_BC = _candidates(logits_BWV, state, rank, eos, config)
         paths = _extend(_pick(state.live, beam_BC), token_BC, logprob_BC, state.t)
         done_BW, done = _finish(state, sum_BC, token_BC, paths, eos, config)
@@ -191,39 +217,60 @@ def beam_search(
 
     def rank(logits_BWV: jax.Array, state: _State, size: int) -> tuple[jax.Array, jax.Array, Any]:
         if constraint:
-            return parted(constraint.rank(logits_BWV, joined(state.legal), state.t, size))
-        tokens_BWT = joined(state.live.tokens_BWT)
-        return *parted(_rank(logits_BWV, tokens_BWT, state.t, size, bos, eos, config)), None
+            legal = _joined(state.legal, config)
+            return _parted(constraint.rank(logits_BWV, legal, state.t, size), config)
+        tokens_BWT = _joined(state.live.tokens_BWT, config)
+        return *_parted(_rank(logits_BWV, tokens_BWT, state.t, size, bos, eos, config), config), None
 
     def follow(legal: Any, parent_BW: jax.Array, move_BW: Any, t: jax.Array) -> Any:
         if not constraint:
             return None
         inherited = _pick(legal, parent_BW)
-        moved = parted(constraint.advance(joined(inherited), joined(move_BW)))
+        moved = constraint.advance(_joined(inherited, config), _joined(move_BW, config))
+        moved = _parted(moved, config)
         if config.forced_first < 0:
             return moved
         return jax.tree.map(lambda old, new: jnp.where(t == 0, old, new), inherited, moved)
 
-    def joined(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.reshape(batch, config.beams, *x.shape[2:]), tree)
-
-    def parted(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.reshape(-1, config.width, *x.shape[2:]), tree)
-
-    group_B = jnp.arange(batch * config.groups, dtype=jnp.int32) % config.groups
-    first_B11 = (group_B * config.width)[:, None, None]
-    start = _start(batch * config.groups, bos, pad, config)
-    start = start._replace(legal=parted(constraint.start) if constraint else None)
-    state, _ = jax.lax.while_loop(unfinished, advance, (start, cache))
-    done_BW, done = joined((state.done_BW, state.done))
-    if config.groups > 1:
-        done_BW, rank_BW = jax.lax.top_k(done_BW, config.beams)
-        done = _pick(done, rank_BW)
-    return _best(done_BW, done, eos, config.n_best)
+    return advance
 
 
-def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
-    shape_BW = (batch, config.width)
+def _joined(tree: Any, config: DecodeConfig) -> Any:
+    """The beams of a product's groups side by side."""
+    return jax.tree.map(lambda x: x.reshape(-1, config.beams, *x.shape[2:]), tree)
+
+
+def _parted(tree: Any, config: DecodeConfig) -> Any:
+    """Every group as a product of its own."""
+    return jax.tree.map(lambda x: x.reshape(-1, config.width, *x.shape[2:]), tree)
+
+
+def _open(state: _State, config: DecodeConfig) -> jax.Array:
+    """bool, for each product whether its finished hypotheses may still change."""
+    return state.open_B.reshape(-1, config.groups).any(axis=1)
+
+
+def _goes_on(carry: tuple[_State, Any], more_than: int, config: DecodeConfig) -> jax.Array:
+    state = carry[0]
+    return (state.t < config.max_length) & (_open(state, config).sum() > more_than)
+
+
+def _only(row_R: jax.Array, state: _State, config: DecodeConfig) -> _State:
+    """The state of some products."""
+
+    def rows(x: jax.Array) -> jax.Array:
+        groups = x.reshape(-1, config.groups, *x.shape[1:])[row_R]
+        return groups.reshape(-1, *x.shape[1:])
+
+    return jax.tree.map(rows, state._replace(t=None))._replace(t=state.t)
+
+
+def _put(all_B: jax.Array, some_R: jax.Array, at: jax.Array) -> jax.Array:
+    return all_B.at[at].set(some_R, unique_indices=True)
+
+
+def _start(batch: int, bos: int, pad: int, config: DecodeConfig, constraint: Constraint | None) -> _State:
+    shape_BW = (batch * config.groups, config.width)
     shape_BWT = (*shape_BW, config.max_length)
     empty = _Paths(jnp.full(shape_BWT, pad, jnp.int32), jnp.zeros(shape_BWT, jnp.float32))
     none_BW = jnp.full(shape_BW, NEVER, jnp.float32)
@@ -235,8 +282,8 @@ def _start(batch: int, bos: int, pad: int, config: DecodeConfig) -> _State:
         live=empty,
         done_BW=none_BW,
         done=empty,
-        open_B=jnp.ones(batch, bool),
-        legal=None,
+        open_B=jnp.ones(shape_BW[0], bool),
+        legal=_parted(constraint.start, config) if constraint else None,
     )
 
 

@@ -121,6 +121,7 @@ Ranked = tuple[jax.Array, jax.Array, jax.Array]
 class Place(NamedTuple):
     """Where the beams stand, what is used, and what is closed."""
 
+    set_BW: jax.Array  # which set of tags the product may have: the same for all its beams
     node_BW: jax.Array
     depth_BW: jax.Array
     count_BW: jax.Array  # finished tags
@@ -146,14 +147,14 @@ def constrain(tables: Tables, set_B: jax.Array, config: DecodeConfig, max_tags: 
         if max_tags == 1:
             either_BW = jnp.logaddexp(logits_BWA[..., tables.eos], logits_BWA[..., tables.separator])
             logits_BWA = logits_BWA.at[..., tables.eos].set(either_BW)
-        may_end_BW, another_BW = _may_end(tables, set_B, at, max_tags)
+        may_end_BW, another_BW = _may_end(tables, at, max_tags)
         separates_BW = may_end_BW & another_BW & (t_max - (t + 1) > tables.longest)
         ends_BW = may_end_BW & ((t + 1 >= config.min_length) | ~separates_BW)
-        by_table = _ranked_by_table(tables, set_B, at, logits_BWA, ends_BW, separates_BW, size)
+        by_table = _ranked_by_table(tables, at, logits_BWA, ends_BW, separates_BW, size)
         if not tables.fan:
             best_BWK, move_BWK, total_BW = by_table
         else:
-            by_row = _ranked_by_row(tables, set_B, at, logits_BWA, ends_BW, separates_BW, size)
+            by_row = _ranked_by_row(tables, at, logits_BWA, ends_BW, separates_BW, size)
             root_BW = at.node_BW == ROOT
             best_BWK, move_BWK, total_BW = (
                 jnp.where(root_BW[..., None] if a.ndim == 3 else root_BW, a, b)
@@ -168,19 +169,22 @@ def constrain(tables: Tables, set_B: jax.Array, config: DecodeConfig, max_tags: 
     zeros_BW = jnp.zeros(shape_BW, jnp.int32)
     path_BWP = jnp.zeros((*shape_BW, tables.path), jnp.int32)
     used_BWM = jnp.full((*shape_BW, max(1, t_max // 2)), -1, jnp.int32)
-    start = Place(zeros_BW, zeros_BW, zeros_BW, path_BWP, path_BWP, used_BWM, jnp.zeros_like(used_BWM))
-    return Constraint(start, rank, lambda at, move_BW: _move(tables, set_B, at, move_BW))
+    set_BW = jnp.broadcast_to(set_B[:, None], shape_BW)
+    start = Place(
+        set_BW, zeros_BW, zeros_BW, zeros_BW, path_BWP, path_BWP, used_BWM, jnp.zeros_like(used_BWM)
+    )
+    return Constraint(start, rank, lambda at, move_BW: _move(tables, at, move_BW))
 
 
-def _may_end(tables: Tables, set_B: jax.Array, at: Place, max_tags: int) -> tuple[jax.Array, jax.Array]:
+def _may_end(tables: Tables, at: Place, max_tags: int) -> tuple[jax.Array, jax.Array]:
     """Whether a tag may end where each beam stands; and whether another one could follow it."""
     node_BW = at.node_BW
     leaf_BW, child_BW = tables.lo_N[node_BW], tables.first_N[node_BW]
     inner_BW = child_BW < tables.first_N[node_BW + 1]
     tag_BW = (node_BW != ROOT) & (~inner_BW | (tables.lo_N[child_BW] > leaf_BW))
     unused_BW = ~(at.used_BWM == leaf_BW[..., None]).any(axis=-1)
-    allowed_BW = _reach(tables, set_B, leaf_BW + 1) > _reach(tables, set_B, leaf_BW)
-    another_BW = tables.reach_GL[set_B, -1][:, None] > at.count_BW + 1
+    allowed_BW = _reach(tables, at, leaf_BW + 1) > _reach(tables, at, leaf_BW)
+    another_BW = tables.reach_GL[at.set_BW, -1] > at.count_BW + 1
     if max_tags:
         another_BW &= at.count_BW + 1 < max_tags
     return tag_BW & unused_BW & allowed_BW, another_BW
@@ -188,7 +192,6 @@ def _may_end(tables: Tables, set_B: jax.Array, at: Place, max_tags: int) -> tupl
 
 def _ranked_by_table(
     tables: Tables,
-    set_B: jax.Array,
     at: Place,
     logits_BWA: jax.Array,
     ends_BW: jax.Array,
@@ -197,7 +200,7 @@ def _ranked_by_table(
 ) -> Ranked:
     """The best legal logits, their moves, and the logsumexp of all legal ones, by rows of `next_GNA`."""
     row_BW = jnp.zeros_like(at.node_BW) if tables.fan else at.node_BW
-    next_BWA = tables.next_GNA[set_B[:, None], row_BW]
+    next_BWA = tables.next_GNA[at.set_BW, row_BW]
     closed_BWM = _offsets(tables, at, row_BW, tables.letter_N[at.closed_BWM])
     legal_BWA = _without(next_BWA != ROOT, closed_BWM)
     legal_BWA = legal_BWA.at[..., tables.eos].set(ends_BW).at[..., tables.separator].set(separates_BW)
@@ -208,7 +211,6 @@ def _ranked_by_table(
 
 def _ranked_by_row(
     tables: Tables,
-    set_B: jax.Array,
     at: Place,
     logits_BWA: jax.Array,
     ends_BW: jax.Array,
@@ -223,7 +225,7 @@ def _ranked_by_row(
     lo_BWK, hi_BWK = tables.lo_N[child_BWK], tables.lo_N[child_BWK + 1]
     last_BWK = place_BWK == degree_BW[..., None] - 1
     hi_BWK = jnp.where(last_BWK, _end(tables, at)[..., None], hi_BWK)
-    legal_BWK = _reach(tables, set_B, hi_BWK) > _reach(tables, set_B, lo_BWK)
+    legal_BWK = _reach(tables, at, hi_BWK) > _reach(tables, at, lo_BWK)
     legal_BWK &= place_BWK < degree_BW[..., None]
     closed_BWM = _offsets(tables, at, at.node_BW, at.closed_BWM - begin_BW[..., None])
     legal_BWK = _without(legal_BWK, closed_BWM)
@@ -260,9 +262,9 @@ def _places(x_BWX: jax.Array) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, x_BWX.shape, 2)
 
 
-def _reach(tables: Tables, set_B: jax.Array, leaf: jax.Array) -> jax.Array:
-    """How many tags of each product's set come before the leaves [B, ..]."""
-    return tables.reach_GL[set_B.reshape(-1, *[1] * (leaf.ndim - 1)), leaf]
+def _reach(tables: Tables, at: Place, leaf: jax.Array) -> jax.Array:
+    """How many tags of each product's set come before the leaves [B, W, ..]."""
+    return tables.reach_GL[at.set_BW.reshape(*at.set_BW.shape, *[1] * (leaf.ndim - 2)), leaf]
 
 
 def _end(tables: Tables, at: Place) -> jax.Array:
@@ -277,7 +279,7 @@ def _tokens(tables: Tables, move: jax.Array) -> jax.Array:
     return letter if tables.words_A is None else tables.words_A[letter]
 
 
-def _move(tables: Tables, set_B: jax.Array, at: Place, move_BW: jax.Array) -> Place:
+def _move(tables: Tables, at: Place, move_BW: jax.Array) -> Place:
     """The beams one move further. An end leaves a beam that the search does not go on with."""
     down_BW, back_BW = move_BW > ROOT, move_BW == ROOT
     node_BW = jnp.maximum(move_BW, ROOT)
@@ -288,8 +290,9 @@ def _move(tables: Tables, set_B: jax.Array, at: Place, move_BW: jax.Array) -> Pl
     enters_BWP = down_BW[..., None] & (_places(at.path_BWP) == at.depth_BW[..., None])
     finishes_BWM = back_BW[..., None] & (_places(at.used_BWM) == at.count_BW[..., None])
     used_BWM = jnp.where(finishes_BWM, tables.lo_N[at.node_BW][..., None], at.used_BWM)
-    closed_BW1 = _to_close(tables, set_B, at, used_BWM)[..., None]
+    closed_BW1 = _to_close(tables, at, used_BWM)[..., None]
     return Place(
+        set_BW=at.set_BW,
         node_BW=node_BW,
         depth_BW=jnp.where(down_BW, at.depth_BW + 1, 0),
         count_BW=at.count_BW + back_BW,
@@ -300,11 +303,11 @@ def _move(tables: Tables, set_B: jax.Array, at: Place, move_BW: jax.Array) -> Pl
     )
 
 
-def _to_close(tables: Tables, set_B: jax.Array, at: Place, used_BWM: jax.Array) -> jax.Array:
+def _to_close(tables: Tables, at: Place, used_BWM: jax.Array) -> jax.Array:
     """The highest node on each beam's path that has no unused tag left; ROOT where all have."""
     lo_BWP, hi_BWP = tables.lo_N[at.path_BWP], at.ends_BWP
     inside_BWPM = (used_BWM[:, :, None] >= lo_BWP[..., None]) & (used_BWM[:, :, None] < hi_BWP[..., None])
-    left_BWP = _reach(tables, set_B, hi_BWP) - _reach(tables, set_B, lo_BWP) - inside_BWPM.sum(axis=-1)
+    left_BWP = _reach(tables, at, hi_BWP) - _reach(tables, at, lo_BWP) - inside_BWPM.sum(axis=-1)
     spent_BWP = (left_BWP <= 0) & (_places(at.path_BWP) < at.depth_BW[..., None])
     place_BW1 = jnp.argmax(spent_BWP, axis=-1)[..., None]
     node_BW = jnp.take_along_axis(at.path_BWP, place_BW1, axis=2, mode="promise_in_bounds")[..., 0]

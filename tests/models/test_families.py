@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from taggen_jax.decode import narrow
 from taggen_jax.errors import UserError
 from taggen_jax.models import bert, family
 from taggen_jax.models.bart import BartConfig
@@ -120,6 +121,27 @@ def test_a_beam_finds_its_past_where_its_ancestry_says(model):
         return hidden_BWD[0], whole(bound, histories_WT, memory_BSD, segments_BS)[:, -1]
 
     np.testing.assert_allclose(*both(), **TOLERANCE)
+
+
+def test_products_leave_a_search_with_all_that_is_theirs(model):
+    """Rows taken out of what `start` made are what it makes of these rows."""
+    bundle, params, _, batch = model
+    source_BS = np.concatenate([batch["source"], batch["source"][:1] + 1])
+
+    @jax.jit
+    def start(source_BS):
+        bound = bundle.bind(params)
+        cache, cross = bound.start(*encoded(bound, source_BS), beams=2, length=3)
+        return jax.tree.map(lambda x: x + 1, cache), cross  # an empty cache would look the same everywhere
+
+    def shapes(rows):
+        return jax.eval_shape(start, jax.ShapeDtypeStruct((rows, source_BS.shape[1]), jnp.int32))
+
+    row_R = jnp.array([2, 0])
+    some = narrow.take(start(source_BS), narrow.row_axes(shapes, 3), row_R)
+    expected = start(source_BS[np.asarray(row_R)])
+    for a, b in zip(jax.tree.leaves(some), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, **TOLERANCE)
 
 
 def whole(bound, inputs_BT, memory_1SD, segments_1S):
