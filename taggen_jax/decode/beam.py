@@ -171,7 +171,7 @@ def beam_search(
     advance = _advance(step, bos, eos, config, constraint)
     state = _start(batch, bos, pad, config, constraint)
     found, product_R = _joined((state.done_BW, state.done), config), jnp.arange(batch)
-    widths = widths_of(batch) if narrow else (batch,)
+    widths = widths_of(batch, config.beams) if narrow else (batch,)
     for fewer in (*widths[1:], 0):
         goes_on = functools.partial(_goes_on, more_than=fewer, config=config)
         state, cache = jax.lax.while_loop(goes_on, advance, (state, cache))

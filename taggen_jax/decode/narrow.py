@@ -17,12 +17,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-LEAST = 4  # rows: below, steps do not get cheaper
+LEAST = 64  # beams of a step: below, XLA on CPU sums its products in another order, see `widths`
 
 
-def widths(batch: int) -> tuple[int, ...]:
-    """The rows of the loops of a search, descending: all, and 3, 2 and 1 quarters of them."""
-    return tuple(rows for quarters in (4, 3, 2, 1) if (rows := batch * quarters // 4) >= min(LEAST, batch))
+def widths(batch: int, beams: int) -> tuple[int, ...]:
+    """The products of the loops of a search, descending: all, and 3, 2 and 1 quarters of them.
+
+    Never so few that the last bits of a product's scores would tell how many others were left.
+    """
+    fewer = (batch * quarters // 4 for quarters in (3, 2, 1))
+    return (batch, *(products for products in fewer if products * beams >= LEAST))
 
 
 def row_axes(tree_of: Callable[[int], Any], rows: int) -> Any:

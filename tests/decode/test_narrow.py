@@ -8,15 +8,15 @@ import pytest
 from taggen_jax.decode.beam import DecodeConfig, beam_search
 from taggen_jax.decode.narrow import row_axes, take, widths
 
-EOS, PAD, V, T, B = 1, 0, 24, 12, 16
+EOS, PAD, V, T, B = 1, 0, 24, 12, 32
 
 
 def test_widths_go_down_from_the_whole_batch():
     for batch in range(1, 70):
-        assert widths(batch)[0] == batch
-        assert list(widths(batch)) == sorted(set(widths(batch)), reverse=True)
-    assert widths(64) == (64, 48, 32, 16)
-    assert widths(3) == (3,)
+        assert widths(batch, 4)[0] == batch
+        assert list(widths(batch, 4)) == sorted(set(widths(batch, 4)), reverse=True)
+    assert widths(64, 4) == (64, 48, 32, 16)
+    assert widths(64, 1) == (64,), "fewer beams would be summed in another order"
 
 
 def test_rows_are_taken_along_their_own_axes():
