@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from taggen_jax import __version__
+from taggen_jax import __version__, offers
 from taggen_jax import config as configs
 from taggen_jax.batch.fingerprint import digest, digests
 from taggen_jax.batch.formats import WRITERS
@@ -57,12 +57,8 @@ class Encoded(NamedTuple):
     id: str
     source: list[int]
     truncated: bool
-    set: int = 0  # the number of the set of tags that it may have
-
-    @property
-    def content(self) -> str:
-        """A hash of all that its tags depend on."""
-        return content(self.source, self.set)
+    set: int  # the number of the set of tags that it may have
+    content: str  # a hash of all that its tags depend on
 
 
 def run(
@@ -91,7 +87,7 @@ def run(
       format: "jsonl" or "parquet".
       shard_rows: rows between two commits; what a killed process loses is at most so much work.
       previous: output of an earlier job with the same model and settings; products that read as they did
-        then keep their tags, which gives the same rows as tagging them again.
+        then, and may be given the same tags, keep theirs: as if they were tagged again.
       experiment: the workdir's config with changes; None takes it as it is.
 
     Raises:
@@ -116,7 +112,9 @@ def run(
             finish = govern(finisher(workdir, experiment, step), rules)
             answer = functools.partial(_answer, finish=finish, rules=rules)
             known = earlier(previous, job.fingerprint) if previous else {}
-            _work(job, plan, *open_workdir(workdir, experiment, step), answer, known)
+            _, tagger, params = open_workdir(workdir, experiment, step)
+            offered = offers.digests(workdir, experiment, tagger.tokenizer, rules)
+            _work(job, plan, experiment, tagger, params, offered, answer, known)
         manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
     return _report(manifest["shards"], output)
 
@@ -126,6 +124,7 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
     parts = trained(workdir)
     settings = configs.to_dict(experiment)
     subsets = settings["generate"].pop("subsets")  # the content counts, not the name
+    forbidden, withheld = (settings["generate"].pop(name) for name in ("forbidden", "withheld"))
     return {
         "taggen": __version__,
         "step": step,
@@ -134,6 +133,8 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
         "vocabulary": digest(parts.vocabulary),
         "thesaurus": digest(parts.thesaurus) if parts.thesaurus.exists() else None,
         "subsets": digest(pathlib.Path(subsets)) if subsets else None,
+        "forbidden": forbidden,
+        "withheld": withheld,
         "calibration": digest(parts.calibration) if parts.calibration.exists() else None,
         "settings": {name: settings[name] for name in SETTINGS}
         | {"stream": {"source_length": experiment.stream.source_length}},
@@ -146,6 +147,7 @@ def _work(
     experiment: Experiment,
     tagger: Tagger,
     params: Any,
+    offered: Sequence[str],
     answer: Answer,
     known: Mapping[str, Row],
 ) -> None:
@@ -162,7 +164,7 @@ def _work(
                 Quarantine(job.part(shard, QUARANTINE)) as quarantine,
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
-                products = encode(reader.products(shard, quarantine), experiment, tagger)
+                products = encode(reader.products(shard, quarantine), experiment, tagger, offered)
                 for row in predict(_unless(stop, products), experiment, tagger, params, answer, known):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
@@ -239,8 +241,10 @@ def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:
     return counts["products"]
 
 
-def encode(products: Iterable[Product], experiment: Experiment, tagger: Tagger) -> Iterator[Encoded]:
-    """Cleans and tokenizes products exactly as `taggen prepare` does."""
+def encode(
+    products: Iterable[Product], experiment: Experiment, tagger: Tagger, offered: Sequence[str]
+) -> Iterator[Encoded]:
+    """Cleans and tokenizes products exactly as `taggen prepare` does; `offered` are `offers.digests`."""
     tokenizer, subsets = tagger.tokenizer, tagger.subsets
     clean, length = cleaner(experiment.clean), experiment.stream.source_length
     stream = iter(products)
@@ -248,7 +252,8 @@ def encode(products: Iterable[Product], experiment: Experiment, tagger: Tagger) 
         texts = [source_text(clean(product), experiment.text) for product in chunk]
         for product, pieces in zip(chunk, tokenizer.pieces(texts), strict=True):
             number = subsets.number(product) if subsets else 0
-            yield Encoded(product.id, tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length), number)
+            source, cut = tokenizer.cut(pieces, length), tokenizer.cuts(pieces, length)
+            yield Encoded(product.id, source, cut, number, content(source, offered[number]))
 
 
 def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:

@@ -42,21 +42,21 @@ class Governance:
         scores: dict[str, float] = {}
         answered = 0
         for place, (written, score) in enumerate(tagged.ranked):
-            for tag in self._given(written):
+            for tag in self.given(written):
                 scores.setdefault(tag, score)
             if place < tagged.answered:
                 answered = len(scores)
         return dataclasses.replace(tagged, ranked=tuple(scores.items()), answered=answered)
 
-    def proposals(self, tags: Iterable[str]) -> list[str]:
-        """Those of `tags` that are not, or not yet, in the vocabulary."""
-        return [tag for tag in tags if self._is_proposal(tag)]
-
-    def _given(self, written: str) -> list[str]:
+    def given(self, written: str) -> list[str]:
         """The tags that a written one gives: itself and, where asked, what it implies; none if withheld."""
         tag = self.spelling.tag_of.get(written, written)
         above = self.spelling.ancestors(tag) if self.config.ancestors else ()
         return [x for x in (tag, *above) if self._may_be_given(x) or self._is_proposal(x)]
+
+    def proposals(self, tags: Iterable[str]) -> list[str]:
+        """Those of `tags` that are not, or not yet, in the vocabulary."""
+        return [tag for tag in tags if self._is_proposal(tag)]
 
     def _may_be_given(self, tag: str) -> bool:
         return self.spelling.may_be_given(tag, self.config.withheld)

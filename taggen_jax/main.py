@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from taggen_jax import __version__
+from taggen_jax import __version__, compilations
 from taggen_jax.errors import UserError
 
 MISTAKE = 2  # exit status for what the user can mend
@@ -245,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     On SIGTERM a program that can go on later exits with 143.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    compilations.keep(os.environ)
     try:
         status = _run(arguments)
     except (UserError, flags.Error) as error:

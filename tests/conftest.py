@@ -28,6 +28,7 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What one test compiles, the others load, those of the other worker too; the next run begins afresh."""
     base = tmp_path_factory.getbasetemp()
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(run / "compiled")  # for the programs that tests start
     jax.config.update("jax_compilation_cache_dir", str(run / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "taggen_jax"
 
 FLOORS = (  # from the ground to the top; rooms of one floor may import each other, though not in circles
-    ("errors", "files", "config", "signals"),
+    ("errors", "files", "config", "signals", "compilations"),
     ("catalog", "metrics"),
     ("data", "batch", "costs"),
     ("decode",),
@@ -20,7 +20,10 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("interop",),
     ("runs", "reports"),
     ("experiment", "terminal"),
-    ("searches", "tagger", "closed", "prepared", "predictions", "calibrated", "subsets", "governed"),
+    (
+        *("searches", "tagger", "closed", "prepared", "predictions"),
+        *("calibrated", "subsets", "governed", "offers"),
+    ),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
         *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan"),

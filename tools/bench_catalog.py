@@ -53,7 +53,7 @@ def ours(experiment: Experiment, workdir: pathlib.Path, products: list[Product])
         return {"tags": found.tags, "scores": found.scores}
 
     def once() -> int:
-        rows = predict(encode(products, experiment, tagger), experiment, tagger, params, answer, {})
+        rows = predict(encode(products, experiment, tagger, [""]), experiment, tagger, params, answer, {})
         return sum(len(row["tags"]) for row in rows)
 
     return once
@@ -72,9 +72,8 @@ def theirs(
     decode = experiment.generate.decode
 
     def once() -> int:
-        sources = [
-            pieces.convert_ids_to_tokens(product.source) for product in encode(products, experiment, tagger)
-        ]
+        read = encode(products, experiment, tagger, [""])
+        sources = [pieces.convert_ids_to_tokens(product.source) for product in read]
         results = translator.translate_batch(
             sources,
             beam_size=decode.beams,

@@ -14,24 +14,24 @@ from taggen_jax.batch.fingerprint import differences, listed
 from taggen_jax.errors import UserError
 from taggen_jax.files import read_json
 
-MAY_DIFFER = ("input", "format", "shard_rows")  # no row depends on them
-TAGS = ("vocabulary", "thesaurus", "subsets")  # another value of these is no mistake, but no row holds
+# No row depends on the first three; what a row depends on of the others is in its `content`.
+MAY_DIFFER = (
+    *("input", "format", "shard_rows"),
+    *("vocabulary", "thesaurus", "subsets", "forbidden", "withheld"),
+)
 
 
-def content(source: Sequence[int], number: int = 0) -> str:
-    """A hash of what a model reads of a product, and of the number of the set of tags that it may have.
+def content(source: Sequence[int], offer: str) -> str:
+    """A hash of what a model reads of a product, and of what it may be given (see `taggen_jax.offers`).
 
     What is not in it, the row does not depend on.
     """
-    read = np.asarray([*source, -number] if number else source, "<i4")  # no id is below 0
-    return hashlib.blake2b(read.tobytes(), digest_size=16).hexdigest()
+    read = np.asarray(source, "<i4").tobytes()
+    return hashlib.blake2b(read + offer.encode(), digest_size=16).hexdigest()
 
 
 def earlier(folder: pathlib.Path, fingerprint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of a job that is done, by content; none if the vocabulary or its subsets have changed since.
-
-    A closed vocabulary shares the probabilities out among its tags, along all the paths that a search has
-    looked at and given up: nothing in a row tells that a new tag would not have won.
+    """The rows of a job that is done, by content.
 
     Args:
       folder: the output of the job.
@@ -42,7 +42,7 @@ def earlier(folder: pathlib.Path, fingerprint: Mapping[str, Any]) -> dict[str, d
     """
     manifest = read_json(folder / "manifest.json", "the manifest of the previous job")
     before, now = (
-        {name: value for name, value in marks.items() if name not in MAY_DIFFER + TAGS}
+        {name: value for name, value in marks.items() if name not in MAY_DIFFER}
         for marks in (manifest["fingerprint"], fingerprint)
     )
     if changes := differences(before, now):
@@ -50,8 +50,6 @@ def earlier(folder: pathlib.Path, fingerprint: Mapping[str, Any]) -> dict[str, d
             f"{folder}: generated with another model or other settings ({listed(changes)}), none of its rows "
             "can be reused; generate without --previous"
         )
-    if any(manifest["fingerprint"].get(name) != fingerprint.get(name) for name in TAGS):
-        return {}
     return {row["content"]: row for row in tagged_rows(folder)}
 
 

@@ -169,7 +169,7 @@ def test_an_earlier_job_of_another_model_is_of_no_use(trained, catalog, straight
     for name, content in straight.items():
         (tmp_path / name).write_bytes(content)
     assert len(earlier(tmp_path, marks)) > 200
-    assert earlier(tmp_path, marks | {"input": {}, "vocabulary": "other"}) == {}
+    assert len(earlier(tmp_path, marks | {"input": {}, "vocabulary": "other"})) > 200
     with pytest.raises(UserError, match=r"another model or other settings \(weights: \w{12} -> other\)"):
         earlier(tmp_path, marks | {"weights": "other"})
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -74,26 +75,61 @@ def test_forbidden_tags_never_come(trained, catalog, tmp_path, mode):
     assert all(row["tags"] for row in rows)
 
 
-def test_an_earlier_job_is_reused_for_the_same_sets_only(trained, catalog, sets, tmp_path, monkeypatch):
-    file = {"field": "language", "sets": sets}
-    first = run(trained, catalog, tmp_path / "first", file=file)
-    tagged, batches = [], generate._batches
+@pytest.fixture
+def tagged(monkeypatch) -> list[str]:
+    """The ids of the products that were searched, not taken from an earlier job."""
+    ids, batches = [], generate._batches
 
     def counting(products, experiment):
-        return batches((tagged.append(product.id) or product for product in products), experiment)
+        return batches((ids.append(product.id) or product for product in products), experiment)
 
     monkeypatch.setattr(generate, "_batches", counting)
+    return ids
+
+
+def assert_equal(rows, others):
+    """Scores but for their last digits: an edited vocabulary moves the terms of the sums behind them."""
+    assert [row["tags"] for row in rows] == [row["tags"] for row in others]
+    for row, other in zip(rows, others, strict=True):
+        assert row["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+def test_an_earlier_job_is_reused_for_the_same_sets_only(trained, catalog, sets, tmp_path, tagged):
+    file = {"field": "language", "sets": sets}
+    first = run(trained, catalog, tmp_path / "first", file=file)
+    tagged.clear()
     assert run(trained, catalog, tmp_path / "again", file=file, previous=tmp_path / "first") == first
-    assert not tagged
     swapped = {"field": "language", "sets": {"zh": sets["en"], "en": sets["zh"]}}
     second = run(trained, catalog, tmp_path / "swapped", file=swapped, previous=tmp_path / "first")
-    assert len(tagged) == PRODUCTS and second[2]["content"] == first[2]["content"]
-    moved = tmp_path / "moved.jsonl"
-    moved.write_text(catalog.read_text().replace('"en"', '"zh"'))
+    assert not tagged, "there were products of the same text and the same set"
+    assert second == run(trained, catalog, tmp_path / "swapped whole", file=swapped)
     tagged.clear()
-    third = run(trained, moved, tmp_path / "moved", file=file, previous=tmp_path / "first")
-    assert third == run(trained, moved, tmp_path / "whole", file=file)
-    assert all(set(row["tags"]) <= set(sets["zh"]) for row in third[::3])
+    fewer = {"field": "language", "sets": {"en": sets["en"][1:], "zh": sets["zh"]}}
+    third = run(trained, catalog, tmp_path / "fewer", file=fewer, previous=tmp_path / "first")
+    assert tagged == [str(i) for i in range(0, PRODUCTS, 3)], "only the products of the set that changed"
+    assert third == run(trained, catalog, tmp_path / "fewer whole", file=fewer)
+
+
+@pytest.mark.parametrize("mode", ["beam", "exact"])
+def test_a_new_tag_reaches_the_products_that_may_have_it(trained, catalog, sets, tmp_path, tagged, mode):
+    file = {"field": "language", "sets": sets}
+    run(trained, catalog, tmp_path / "first", file=file, mode=mode)
+    workdir = tmp_path / "workdir"
+    shutil.copytree(trained.workdir, workdir)
+    old = Vocabulary.load(workdir / "vocabulary.json")
+    counts = {tag: count for tag, count in zip(old.tags, old.counts, strict=True) if count}
+    new = Vocabulary.from_counts(counts | {"electric tea": 3}, set(old.tags) - counts.keys())
+    new.save(workdir / "vocabulary.json")
+    edited = dataclasses.replace(trained, workdir=workdir)
+    tagged.clear()
+    rows = run(edited, catalog, tmp_path / "new", file=file, mode=mode, previous=tmp_path / "first")
+    assert tagged == [str(i) for i in range(2, PRODUCTS, 3)], "those without a set of their own"
+    assert_equal(rows, run(edited, catalog, tmp_path / "whole", file=file, mode=mode))
+    tagged.clear()
+    never = {"mode": mode, "forbidden": ("electric tea",)}
+    back = run(edited, catalog, tmp_path / "back", file=file, previous=tmp_path / "first", **never)
+    assert not tagged, "as if the tag did not exist"
+    assert_equal(back, run(edited, catalog, tmp_path / "back whole", file=file, **never))
 
 
 def test_a_set_is_chosen_by_a_field_of_the_catalog(tmp_path):
