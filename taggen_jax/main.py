@@ -54,6 +54,7 @@ VERBS = {
     "train": Verb(
         "fine-tune or train a model; run again, it resumes (SIGTERM saves, then exits with status 143)",
         needs=("data", "workdir"),
+        takes=("profile",),
         config="file",
     ),
     "evaluate": Verb(
@@ -223,6 +224,12 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "previous",
         "",
         "output of an earlier job: products that have not changed keep its tags",
+        flag_values=to,
+    ),
+    "profile": lambda to: flags.DEFINE_string(
+        "profile",
+        "",
+        "steps to trace into the workdir, the first and the last, such as 10:15",
         flag_values=to,
     ),
     "topology": lambda to: flags.DEFINE_string(

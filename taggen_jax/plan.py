@@ -15,7 +15,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from taggen_jax.costs.chips import Chip, describe
 from taggen_jax.costs.program import Compiled, DoesNotFit, compile_program, roofline
 from taggen_jax.costs.table import Line, gib, memory_lines, rate_lines, show, work_lines
-from taggen_jax.costs.traced import traced_flops
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -24,7 +23,8 @@ from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import BATCH_AXES
 from taggen_jax.parallel.mesh import check_batch, check_cut, make_mesh, param_shardings
 from taggen_jax.tagger import generator, of_family
-from taggen_jax.training.state import abstract_state, restorable, state_shardings
+from taggen_jax.training.flops import model_flops
+from taggen_jax.training.state import restorable, state_shardings
 from taggen_jax.training.step import Training, jit_step
 from taggen_jax.training.thaw import training_at
 
@@ -75,7 +75,7 @@ def _training(experiment: Experiment, mesh: Mesh, chip: Chip) -> list[Line]:
         compiled = compile_step(experiment, mesh)
     except DoesNotFit as error:
         return [*lines, ("fits", f"no: {error}")]
-    state, useful = restorable(_functions(experiment), mesh), model_flops(experiment) / mesh.size
+    state, useful = restorable(_functions(experiment), mesh), step_flops(experiment) / mesh.size
     known = {
         "parameters": bytes_each(state["params"]),
         "optimizer": bytes_each(state["opt_state"]),
@@ -211,15 +211,11 @@ def remembered_bytes(experiment: Experiment, bundle: Bundle, decode: DecodeConfi
     return {"beams' keys and values": cache, "cross keys and values": cross}
 
 
-def model_flops(experiment: Experiment) -> float:
+def step_flops(experiment: Experiment) -> float:
     """Of one step over all devices, when nothing is computed twice."""
-    once = dataclasses.replace(
-        experiment,
-        compute=dataclasses.replace(experiment.compute, remat="none"),
-        train=dataclasses.replace(experiment.train, loss_positions=0, accumulation=1),
-    )
-    training = _functions(once)
-    return traced_flops(training.step, abstract_state(training), _batch(once, None))
+    bundle = family.build(experiment.model, dataclasses.replace(experiment.compute, remat="none"))
+    partition = _functions(experiment).partition
+    return model_flops(bundle, partition, experiment.train, _batch(experiment, None))
 
 
 def with_rows(experiment: Experiment, rows: int) -> Experiment:
@@ -241,10 +237,13 @@ def _functions(experiment: Experiment) -> Training:
 
 def _batch(experiment: Experiment, mesh: Mesh | None) -> dict[str, jax.ShapeDtypeStruct]:
     rows, stream = experiment.stream.batch_size, experiment.stream
+    source = _rows(mesh, rows, stream.source_length)
+    target = _rows(mesh, rows, stream.target_length)
+    if stream.packing == 1:
+        return {"source": source, "target": target, "weight": _rows(mesh, rows, dtype=jnp.float32)}
     return {
-        "source": _rows(mesh, rows, stream.source_length),
-        "target": _rows(mesh, rows, stream.target_length),
-        "weight": _rows(mesh, rows, dtype=jnp.float32),
+        **{"source": source, "source_segments": source, "target": target, "target_segments": target},
+        "weight": _rows(mesh, rows, stream.packing, dtype=jnp.float32),
     }
 
 

@@ -18,6 +18,8 @@ from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import store, stream
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.corruption import Denoiser
+from taggen_jax.data.examples import Batch
+from taggen_jax.data.packing import Place
 from taggen_jax.data.store import Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.data.tokenizer import Tokenizer
@@ -58,8 +60,8 @@ class Prepared:
         """The tokenizer, with the separator of the experiment's tags."""
         return tokenizers.load(self.tokenizer_folder, separator)
 
-    def train_batches(self, experiment: Experiment, start: int) -> stream.Batches:
-        """This process's part of the endless stream, from batch number `start`."""
+    def train_batches(self, experiment: Experiment, place: Place) -> stream.Batches:
+        """This process's part of the endless stream, from `place`."""
         return stream.train_batches(
             self.source("train"),
             self._targets(experiment),
@@ -69,12 +71,12 @@ class Prepared:
             dropout=_dropout(experiment),
             host=jax.process_index(),
             hosts=jax.process_count(),
-            start=start,
+            place=place,
         )
 
     def eval_batches(
         self, experiment: Experiment, split: str, batch_size: int, products: int = 0
-    ) -> Iterator[stream.Batch]:
+    ) -> Iterator[Batch]:
         """All rows of a split once, in order; or its first `products`, to whole batches."""
         batches = stream.eval_batches(
             self.source(split),

@@ -1,5 +1,6 @@
 """taggen train: from prepared data to a workdir with checkpoints; run again, it goes on where it stopped."""
 
+import dataclasses
 import functools
 import pathlib
 import re
@@ -15,8 +16,11 @@ from jax.sharding import Mesh
 from taggen_jax import experiment as experiments
 from taggen_jax import governed, subsets
 from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.costs.chips import PEAKS
 from taggen_jax.data import store
-from taggen_jax.data.stream import Batch
+from taggen_jax.data.examples import Batch
+from taggen_jax.data.packing import BEGIN, Place
+from taggen_jax.data.stream import blank
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.evaluate import describe, score
@@ -31,11 +35,14 @@ from taggen_jax.prepared import Prepared
 from taggen_jax.runs import encoded
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
+from taggen_jax.runs.profile import Profile
+from taggen_jax.runs.speed import Speed
 from taggen_jax.runs.summary import Clock, state_sha256, write_summary
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.signals import Stop
 from taggen_jax.tagger import Tagger, build
 from taggen_jax.training import encoder
+from taggen_jax.training.flops import model_flops
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import TrainConfig, Training, jit_step, within
 from taggen_jax.training.tag_rows import tag_rows
@@ -57,14 +64,18 @@ NAME_LENGTH = 16  # ids of a tag's name that the encoder reads
 MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
 
 
-def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> None:
+def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profile: str = "") -> None:
     """Trains from the latest checkpoint in `workdir`, or from the beginning, to `train.steps`.
+
+    Args:
+      profile: "FIRST:LAST", the steps to trace.
 
     Raises:
       UserError: data and config do not fit, or the workdir belongs to another experiment.
     """
     subsets.refuse(experiment.generate.subsets)
     prepared, work, cfg = Prepared(data), Workdir(workdir), experiment.train
+    profiler = Profile(work.profile, profile)
     mesh = make_mesh(experiment.mesh)
     check_batch(
         experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation"
@@ -74,17 +85,17 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
     names = functools.partial(_names, prepared, experiment)
-    training, state, first, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
+    training, state, first, place, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
     if first >= cfg.steps:
         print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
         return
     clock = Clock.resume(meta.get("clock", {}))
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
-    batches = prepared.train_batches(experiment, start=first)
+    batches = prepared.train_batches(experiment, place)
     evaluations = _evaluations(experiment, prepared, training, mesh, work)
     feed = _feed(experiment, prepared, training, state["params"], mesh, work)
-    window = meta.get("window", {})
-    with Log(work, experiment.log, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
+    window, speed = meta.get("window", {}), _speed(experiment, prepared, training, clock)
+    with Log(work, experiment.log, speed, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
         log.say(report(training, first))
         for step in range(first + 1, cfg.steps + 1):
             if thaws(cfg, step - 1):
@@ -92,16 +103,23 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path) -> No
                 train_step = jit_step(training, state_shardings(training, mesh), mesh)
                 feed = _feed(experiment, prepared, training, state["params"], mesh, work)
                 log.say(report(training, step - 1))
-            state, sums = train_step(state, put_batch(feed(next(batches)), mesh))
+            profiler.before(step)
+            with speed.waiting():
+                batch = feed(next(batches))
+            state, sums = train_step(state, put_batch(batch, mesh))
             log.defer(step, sums)
+            if written := profiler.after(step, sums):
+                log.say(written)
             metrics = None
             if due(step, cfg.eval_every, cfg.steps):
-                metrics, samples = evaluations(state["params"])
+                with log.aside():
+                    metrics, samples = evaluations(state["params"])
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
                 log.show(step, "validation/products", describe(samples))
             if metrics or due(step, cfg.save_every, cfg.steps) or stop.asked:
                 meta = {"window": log.window(), "clock": clock.saved()}
-                checkpoints.save(step, state, {"batch": step}, meta, metrics)
+                with log.aside():
+                    checkpoints.save(step, state, batches.place.saved(), meta, metrics)
             if stop.asked and step < cfg.steps:
                 checkpoints.close()
                 log.say(
@@ -125,6 +143,18 @@ def report(training: Training, first: int) -> str:
     begin = f"from {pretrained}" if pretrained else "from random initialisation"
     begin = f"from step {first} on" if first else begin
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
+
+
+def _speed(experiment: Experiment, prepared: Prepared, training: Training, clock: Clock) -> Speed:
+    """Measures the session, by the FLOPs of what trains as it begins."""
+    device = jax.devices()[0]
+    peak = jax.device_count() * (experiment.log.peak_flops or PEAKS.get(device.device_kind, 0.0))
+    if not peak or experiment.train.cache_encoder:  # then a step computes less than the formula says
+        return Speed(clock.goodput)
+    compute = dataclasses.replace(experiment.compute, remat="none")
+    bundle = build(dataclasses.replace(experiment, compute=compute), prepared.vocabulary)
+    flops = model_flops(bundle, training.partition, experiment.train, blank(experiment.stream))
+    return Speed(clock.goodput, flops=flops, peak=peak)
 
 
 def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
@@ -193,8 +223,9 @@ def _begin(
     checkpoints: Checkpoints,
     work: Workdir,
     names: Callable[[], np.ndarray],
-) -> tuple[Training, Any, int, dict[str, Any]]:
-    """What trains, the state to start from, the steps behind it; what log and clock left."""
+) -> tuple[Training, Any, int, Place, dict[str, Any]]:
+    """What trains, the state to start from, the steps behind it, where the data stand; what log and clock
+    left."""
 
     def at(step: int) -> Training:
         # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
@@ -202,12 +233,12 @@ def _begin(
 
     saved = checkpoints.restore_newest(lambda step: restorable(at(step), mesh), work.damaged)
     if saved:
-        step, state, _, meta = saved
-        return at(step), state, step, meta
+        step, state, data, meta = saved
+        return at(step), state, step, Place.restore(data), meta
     training = at(0)
     if cfg.pretrained:
-        return training, adopt_params(training, mesh, pretrained(training, mesh, names)), 0, {}
-    return training, create_state(training, mesh), 0, {}
+        return training, adopt_params(training, mesh, pretrained(training, mesh, names)), 0, BEGIN, {}
+    return training, create_state(training, mesh), 0, BEGIN, {}
 
 
 def pretrained(training: Training, mesh: Mesh, names: Callable[[], np.ndarray]) -> Params:
@@ -260,6 +291,11 @@ def _feed(
     if experiment.stream.denoise.rate or experiment.stream.field_dropout:
         raise UserError(
             "train.cache_encoder: denoising and field dropout read another text every time; set it to False"
+        )
+    if experiment.stream.packing > 1:
+        raise UserError(
+            f"train.cache_encoder: outputs are cached product by product, but a row holds several of them "
+            f"(stream.packing={experiment.stream.packing}); set one of the two back"
         )
     if jax.process_count() > 1:
         raise UserError("train.cache_encoder: got several processes, expected one; set it to False")

@@ -33,6 +33,17 @@ CHIPS = {
     "v6e": Chip(918e12, 32 * GIB, 1640e9, 448e9),
     "tpu7x": Chip(2307e12, 192 * GIB, 7380e9, 1200e9),
 }
+PEAKS = {  # bfloat16 FLOP/s of a device, by what JAX calls its kind; NVIDIA's data sheets, without sparsity
+    "TPU v4": CHIPS["v4"].flops,
+    "TPU v5 lite": CHIPS["v5e"].flops,
+    "TPU v5": CHIPS["v5p"].flops,
+    "TPU v5p": CHIPS["v5p"].flops,
+    "TPU v6 lite": CHIPS["v6e"].flops,
+    "TPU7x": CHIPS["tpu7x"].flops / 2,  # a chip is two devices
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 989e12,
+}
 TWO_CORES_IN_ONE = {"v4": "megacore"}  # chips whose cores can act as one device, and do so by default
 QUIET = {  # libtpu then asks nobody what machine this is, and may be loaded beside another program's
     "TPU_SKIP_MDS_QUERY": "1",

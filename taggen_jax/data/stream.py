@@ -1,27 +1,30 @@
 """Rows to batches with Grain, the same ones for any number of hosts and after any interruption.
 
-Which rows a batch holds is a function of (seed, batch number): the stream starts at any batch at once, and
-all that a checkpoint keeps of it is {"batch": n}.
+Which example the n-th visit of a run makes is a function of (seed, n), and which visits a batch holds one of
+(seed, batch number), or of the `Place` that the batch before it left where rows are packed: so the stream
+starts anywhere at once, and a checkpoint keeps no more of it than that place.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import grain
 import numpy as np
 
+from taggen_jax.data import packing
 from taggen_jax.data.corruption import DenoiseConfig, Denoiser
+from taggen_jax.data.examples import Batch, Example, Frame, pad
+from taggen_jax.data.packing import BEGIN, Place
 from taggen_jax.data.store import Row, Split
 from taggen_jax.data.targets import Targets
 from taggen_jax.errors import UserError
 
 Order = Literal["frequent", "text", "shuffled"]
-Batch = dict[str, np.ndarray]
-Ids = Sequence[int] | np.ndarray
 _ENDLESS = 2**48  # visits: more than any run makes, and few enough for the float division in Grain's batch
 _TEXT, _FIELDS = 1, 2  # set the chances of denoising and of field dropout apart from that of orders
-_FILL = -1  # the row number of what only fills the last batch, and the tag after a row's last
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class StreamConfig:
     Attributes:
       source_length, target_length: ids a row, the end included; what is longer is cut.
       batch_size: rows a batch, over all hosts.
+      packing: products a row of a training batch at most; 1 pads every product to a row of its own.
       seed: of the order of rows, and of the order of tags where that is shuffled.
       threads: that read ahead; 0 reads in the program's own thread.
       prefetch: batches that lie ready at most.
@@ -42,6 +46,7 @@ class StreamConfig:
     source_length: int = 128
     target_length: int = 32
     batch_size: int = 16
+    packing: int = 1
     seed: int = 0
     threads: int = 2
     prefetch: int = 8
@@ -50,7 +55,7 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a size that leaves no room for anything."""
-        for name in ("source_length", "target_length", "batch_size", "prefetch"):
+        for name in ("source_length", "target_length", "batch_size", "packing", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         for field, rate in self.field_dropout.items():
@@ -64,24 +69,21 @@ class Batches(Iterator[Batch]):
     """Batches, read ahead by threads.
 
     Attributes:
-      batch: the number of the batch that comes next.
+      place: where the stream stands before the batch that comes next, however many were read ahead.
     """
 
-    def __init__(self, batches: grain.MapDataset, config: StreamConfig, start: int) -> None:
-        """`batches` begins at batch number `start`."""
-        options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
-        self._iterator = iter(batches.to_iter_dataset(options))
-        self.batch = start
+    def __init__(self, placed: Generator[tuple[Place, Batch]], place: Place) -> None:
+        """`placed` gives each batch with the place after it."""
+        self._placed, self.place = placed, place
 
     def __next__(self) -> Batch:
         """The next batch."""
-        batch = next(self._iterator)
-        self.batch += 1
+        self.place, batch = next(self._placed)
         return batch
 
     def close(self) -> None:
         """Stops reading ahead."""
-        self._iterator.close()
+        self._placed.close()
 
 
 def train_batches(
@@ -94,14 +96,19 @@ def train_batches(
     dropout: Sequence[float] = (),
     host: int = 0,
     hosts: int = 1,
-    start: int = 0,
+    place: Place = BEGIN,
 ) -> Batches:
-    """Batches without an end, from batch number `start` on: every row once an epoch, shuffled every time.
+    """Batches without an end, from `place` on: every row once an epoch, shuffled every time.
 
     A batch is {"source": int32[B, S], "target": int32[B, T], "tags": int32[B, T], "tagged": float32[B],
     "row": int32[B], "weight": float32[B]}: ids padded at the end, "tags" (the vocabulary ids of a row's) with
     -1; "tagged" is 1 where these are all its tags. Batches run over the ends of epochs. Host h yields rows
     h*B/hosts to (h+1)*B/hosts of each.
+
+    Packed, up to P products in a row, it also has "source_segments": int32[B, S] and "target_segments":
+    int32[B, T], which say which product of its row a token is of, from 1 on, 0 for padding; and "tags" is
+    int32[B, P, T], "tagged", "row" and "weight" are [B, P]. Which rows the products share depends on the
+    lengths of all of them, so every host reads the whole batch.
 
     With denoising, the share `config.denoise.rate` of all visits, evenly strewn, are to any row as text, and
     the others to rows with known tags; each of the two kinds goes through its own rows once an epoch.
@@ -110,6 +117,7 @@ def train_batches(
       order: of a row's tags: by falling frequency, as stored, or drawn anew from (seed, epoch, row).
       denoiser: makes denoising examples from (seed, epoch, row); needed where their rate is above 0.
       dropout: how often each piece of the text is left out, drawn from (seed, epoch, row); () for never.
+      place: of a stream with the same settings.
 
     Raises:
       UserError: no rows, no rows with known tags to mix with, or a batch that the hosts cannot share.
@@ -125,21 +133,77 @@ def train_batches(
         visits = _mixed(rows, config.denoise.rate, seed)
     else:
         visits = _endless(_visits(np.arange(len(rows))), seed)
-    plan = visits.batch(share)[start * hosts + host :: hosts]
-    return Batches(plan.map(_Reader(rows, targets, config, order, denoiser, tuple(dropout))), config, start)
+    reader = _Reader(rows, targets, config, order, denoiser, tuple(dropout))
+    frame = _frame(config, targets)
+    if config.packing > 1:
+        return Batches(
+            _packed(visits, reader, frame, config, place, slice(host * share, (host + 1) * share)), place
+        )
+    plan = visits.batch(share)[place.batch * hosts + host :: hosts].map(reader)
+    return Batches(_padded(plan.map(functools.partial(pad, rows=share, frame=frame)), config, place), place)
 
 
 def eval_batches(
     rows: Split, targets: Targets, config: StreamConfig, *, order: Order, host: int = 0, hosts: int = 1
 ) -> Batches:
-    """All rows once, in the order of the split, as batches of `train_batches`' form.
+    """All rows once, in the order of the split, as batches of `train_batches`' form, never packed.
 
     The last batch is filled up with padding of row -1 and weight 0, so that every host sees as many batches.
     """
     share = _share(config.batch_size, hosts)
     batches = -(-len(rows) // config.batch_size)
     plan = _visits(np.arange(batches * config.batch_size)).batch(share)[host::hosts]
-    return Batches(plan.map(_Reader(rows, targets, config, order)), config, start=0)
+    plan = plan.map(_Reader(rows, targets, config, order))
+    plan = plan.map(functools.partial(pad, rows=share, frame=_frame(config, targets)))
+    return Batches(_padded(plan, config, BEGIN), BEGIN)
+
+
+def _frame(config: StreamConfig, targets: Targets) -> Frame:
+    return Frame(config.source_length, config.target_length, targets.source_pad, targets.pad)
+
+
+def _padded(batches: grain.MapDataset, config: StreamConfig, place: Place) -> Generator[tuple[Place, Batch]]:
+    """Each batch with the place after it; the first one is at `place`."""
+    iterator = _ahead(batches, config)
+    try:
+        for number, batch in enumerate(iterator, start=place.batch + 1):
+            yield Place(number, number * config.batch_size), batch
+    finally:
+        iterator.close()
+
+
+def _packed(
+    visits: grain.MapDataset,
+    reader: Callable[[Any], list[Example]],
+    frame: Frame,
+    config: StreamConfig,
+    place: Place,
+    own: slice,
+) -> Generator[tuple[Place, Batch]]:
+    """This host's `own` rows of each packed batch, with the place after it."""
+    single = visits.batch(1)
+    waiting = [reader(single[visit])[0] for visit in place.waiting]
+    read = _ahead(visits[place.visit :].batch(config.batch_size).map(reader), config)
+    coming = itertools.chain.from_iterable(read)
+    batches = packing.packed(coming, waiting, place, config.batch_size, config.packing, frame)
+    placed = ((after, packing.join(rows[own], config.packing, frame)) for after, rows in batches)
+    try:
+        yield from packing.ahead(placed, config.prefetch) if config.threads else placed
+    finally:
+        read.close()
+
+
+def _ahead(plan: grain.MapDataset, config: StreamConfig) -> grain.DatasetIterator:
+    options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
+    return iter(plan.to_iter_dataset(options))
+
+
+def blank(config: StreamConfig) -> Batch:
+    """A training batch without products, for its shapes."""
+    frame = Frame(config.source_length, config.target_length, 0, 0)
+    if config.packing > 1:
+        return packing.join([[]] * config.batch_size, config.packing, frame)
+    return pad([], config.batch_size, frame)
 
 
 def _share(batch_size: int, hosts: int) -> int:
@@ -196,7 +260,7 @@ def without(source: np.ndarray, fields: np.ndarray, dropped: np.ndarray) -> np.n
 
 @dataclasses.dataclass(frozen=True)
 class _Reader:
-    """Reads and pads the rows of one batch."""
+    """Reads the examples of some visits; what only fills a batch is none."""
 
     rows: Split
     targets: Targets
@@ -205,42 +269,26 @@ class _Reader:
     denoiser: Denoiser | None = None
     dropout: tuple[float, ...] = ()
 
-    def __call__(self, visits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
-        epochs, numbers, as_text = visits
-        real = numbers < len(self.rows)
-        rows = self.rows.read(numbers[real].tolist())
-        visited = zip(epochs.tolist(), numbers.tolist(), as_text.tolist(), rows, strict=False)
-        examples = [self._example(*visit) for visit in visited]  # what fills a batch comes last
-        sources, targets = zip(*examples, strict=True) if examples else ((), ())
-        return {
-            "source": self._padded(sources, len(numbers), self.config.source_length, self.targets.source_pad),
-            "target": self._padded(targets, len(numbers), self.config.target_length, self.targets.pad),
-            "tags": self._padded(
-                [row["tags"][: self.config.target_length] for row in rows],
-                *(len(numbers), self.config.target_length, _FILL),
-            ),
-            "tagged": self._tagged(rows, as_text),
-            "row": np.where(real, numbers, _FILL).astype(np.int32),
-            "weight": real.astype(np.float32),
-        }
+    def __call__(self, visits: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[Example]:
+        epochs, numbers, as_text = (values.tolist() for values in visits)
+        real = [number for number in numbers if number < len(self.rows)]  # what fills a batch comes last
+        return [
+            self._example(*visit) for visit in zip(epochs, real, as_text, self.rows.read(real), strict=False)
+        ]
 
-    def _tagged(self, rows: Sequence[Row], as_text: np.ndarray) -> np.ndarray:
-        """1 where a tag that is absent is known to be absent, and the text is read as it will be in use."""
-        tagged = np.zeros(len(as_text), np.float32)
-        tagged[: len(rows)] = [row["complete"] for row in rows]
-        return np.where(as_text & (self.denoiser is not None), 0, tagged).astype(np.float32)
-
-    def _example(self, epoch: int, number: int, as_text: bool, row: Row) -> tuple[Ids, Ids]:
-        """The ids to read and to write; a target that may lack tags has no end, which nobody knows."""
+    def _example(self, epoch: int, number: int, as_text: bool, row: Row) -> Example:
+        """What is to be read and written; a target that may lack tags has no end, which nobody knows."""
+        tags = row["tags"][: self.config.target_length]
         if as_text and self.denoiser:
             chance = np.random.default_rng((self.config.seed, epoch, number, _TEXT))
-            return self.denoiser(row["source"].tolist(), chance)
+            return Example(*self.denoiser(row["source"].tolist(), chance), tags, False, number)
         source = row["source"]
         if any(self.dropout):
             chance = np.random.default_rng((self.config.seed, epoch, number, _FIELDS))
             source = without(source, row["fields"], chance.random(len(self.dropout)) < self.dropout)
         target = self.targets.ids(self._ordered(row["tags"], epoch, number), self.config.target_length)
-        return self._source(source), target if row["complete"] else target[:-1]
+        target = target if row["complete"] else target[:-1]
+        return Example(self._source(source), target, tags, row["complete"], number)
 
     def _source(self, ids: np.ndarray) -> np.ndarray:
         if len(ids) <= self.config.source_length:
@@ -253,9 +301,3 @@ class _Reader:
         if self.order == "shuffled":
             return np.random.default_rng((self.config.seed, epoch, number)).permutation(tags).tolist()
         return tags.tolist()
-
-    def _padded(self, rows: Sequence[Ids], count: int, length: int, pad: int) -> np.ndarray:
-        padded = np.full((count, length), pad, np.int32)
-        for i, ids in enumerate(rows):
-            padded[i, : len(ids)] = ids
-        return padded

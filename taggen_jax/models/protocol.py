@@ -113,5 +113,9 @@ class EncoderDecoder(nnx.Module):
         """float32 [B, N]: the log-odds of every tag, by the tag head, for products that are `encoded`."""
         return self.tag_head(batch["memory"], self._source_segments(batch))
 
+    def packed_tag_logits(self, batch: Batch, products: int) -> Array:
+        """float32 [B, P, N]: the same of rows that hold up to `products` products each."""
+        return self.tag_head.packed(batch["memory"], batch["source_segments"], products)
+
     def _source_segments(self, batch: Batch) -> Array:
         return batch.get("source_segments", (batch["source"] != self.source_pad).astype(jnp.int32))

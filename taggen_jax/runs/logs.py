@@ -1,8 +1,10 @@
 """The log of a run: from sums that still lie on the devices to numbers on screen and on disk."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,11 +14,12 @@ from rich.console import Console
 from taggen_jax.errors import UserError
 from taggen_jax.runs.console import Meter, Screen, screen, sentence
 from taggen_jax.runs.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
+from taggen_jax.runs.speed import Speed
 from taggen_jax.runs.workdir import Workdir
 
 OF_THE_STEP = ("gradient_norm", "learning_rate")  # no sums over tokens: reported as they are
 COUNTED = ("skipped",)  # sums that are reported undivided
-COUNTS = ("weight", "examples")  # not reported; every other entry of the sums is divided by "weight"
+COUNTS = ("weight", "examples", "tokens")  # not reported; every other entry of the sums is divided by "weight"
 
 Sums = Mapping[str, jax.Array]
 
@@ -29,17 +32,22 @@ class LogConfig:
       every: steps that one line of metrics.jsonl sums up.
       seconds: between two lines of console output where that is no terminal.
       tensorboard: whether to write event files, too.
+      peak_flops: of one device, FLOP/s, for the MFU; 0 takes what is known of its kind.
       wandb_project: the Weights & Biases project to report to; "" reports to none.
     """
 
     every: int = 50
     seconds: float = 10.0
     tensorboard: bool = True
+    peak_flops: float = 0.0
     wandb_project: str = ""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.seconds < 0:
-            raise ValueError(f"every={self.every} must be at least 1, seconds={self.seconds} not negative")
+        if self.every < 1 or self.seconds < 0 or self.peak_flops < 0:
+            raise ValueError(
+                f"every={self.every} must be at least 1, seconds={self.seconds} and "
+                f"peak_flops={self.peak_flops} not negative"
+            )
 
 
 def means(sums: Mapping[str, float]) -> dict[str, float]:
@@ -55,6 +63,9 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
 class Log:
     """Reports a run of `steps` steps, of which `first` are done when it opens. Only process 0 writes.
 
+    Attributes:
+      speed: measures the session.
+
     Steps are counted by how many are done: the first optimizer step is 1. metrics.jsonl holds nothing that
     depends on the clock, so that a killed and resumed run leaves the same bytes as one that was never killed:
     save a checkpoint after everything of its step is written, with `window()` in its meta.
@@ -64,6 +75,7 @@ class Log:
         self,
         workdir: Workdir,
         config: LogConfig,
+        speed: Speed,
         *,
         steps: int,
         first: int = 0,
@@ -71,13 +83,14 @@ class Log:
         console: Console | None = None,
     ) -> None:
         """`first` and `window` come from the checkpoint that the run resumes at."""
-        self._config, self._steps = config, steps
+        self._config, self._steps, self.speed = config, steps, speed
         self._window = dict(window or {})
         self._pending: tuple[int, Sums] | None = None
         self._meter = Meter(steps)
         self._screens: list[Screen] = []
         self._files: list[Sink] = []  # reproducible
         self._boards: list[Sink] = []  # these also get the speed
+        self._speeds: list[Sink] = []  # these get nothing else
         self._galleries: list[TensorBoard] = []  # these also get texts
         if jax.process_index() == 0:
             if config.wandb_project:  # first: it may refuse
@@ -86,6 +99,7 @@ class Log:
                 self._galleries.append(TensorBoard(workdir.tensorboard, first))
                 self._boards += self._galleries
             self._files.append(JsonLines(workdir.metrics, first))
+            self._speeds.append(JsonLines(workdir.speed, sys.maxsize))  # time that was lost was spent, too
             self._screens.append(screen(console or Console(), steps, first, config.seconds))
 
     def defer(self, step: int, sums: Sums) -> None:
@@ -109,6 +123,13 @@ class Log:
         self.flush()
         return dict(self._window)
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around an evaluation or a save: what is no training. Waits for the step that is pending."""
+        self.flush()
+        with self.speed.aside():
+            yield
+
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Reports numbers that the host has already: those of an evaluation."""
         self.flush()
@@ -127,7 +148,9 @@ class Log:
             shown.say(text)
 
     def close(self) -> None:
-        for part in self._screens + self._files + self._boards:
+        if sentence := self.speed.sentence():
+            self.say(sentence)
+        for part in self._screens + self._files + self._boards + self._speeds:
             part.close()
 
     def __enter__(self) -> Self:
@@ -154,6 +177,7 @@ class Log:
         for name, value in sums.items():
             self._window[name] = value + (0.0 if name in OF_THE_STEP else self._window.get(name, 0.0))
         self._meter.add(step, sums["examples"])
+        self.speed.add(sums["examples"], sums["tokens"])
         for shown in self._screens:
             shown.show(step, means(sums)["loss"], self._meter.text())
         if step % self._config.every == 0 or step == self._steps:
@@ -164,5 +188,8 @@ class Log:
         self._window.clear()
         for sink in self._files:
             sink.write(step, metrics)
+        speed = self.speed.line()
+        for sink in self._speeds:
+            sink.write(step, speed)
         for sink in self._boards:
-            sink.write(step, metrics | {"train/examples_per_second": self._meter.rates()[0]})
+            sink.write(step, metrics | {f"speed/{name}": value for name, value in speed.items()})

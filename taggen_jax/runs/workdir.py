@@ -10,8 +10,8 @@ from taggen_jax.errors import UserError
 class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
-    config.json  tokenizer/  vocabulary.json  thesaurus.jsonl  checkpoints/STEP/{state,data,meta}  metrics.jsonl  summary.json
-    tensorboard/  calibration.json  encoded/
+    config.json  tokenizer/  vocabulary.json  thesaurus.jsonl  checkpoints/STEP/{state,data,meta}  metrics.jsonl  speed.jsonl
+    summary.json  profile/  tensorboard/  calibration.json  encoded/
     """
 
     root: pathlib.Path
@@ -45,6 +45,16 @@ class Workdir:
     @property
     def metrics(self) -> pathlib.Path:
         return self.root / "metrics.jsonl"
+
+    @property
+    def speed(self) -> pathlib.Path:
+        """How fast it went, the lines of every session: nothing reproducible."""
+        return self.root / "speed.jsonl"
+
+    @property
+    def profile(self) -> pathlib.Path:
+        """Traces of `taggen train --profile`."""
+        return self.root / "profile"
 
     @property
     def summary(self) -> pathlib.Path:

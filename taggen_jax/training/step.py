@@ -131,7 +131,11 @@ class Training:
 
     def _loss(self, params: Any, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, Sums]:
         model = self.bundle.bind(params)
-        weight_BT = (batch["target"] != model.cfg.pad) * batch["weight"][:, None]
+        packed = "target_segments" in batch  # several products in a row, see `data.stream.train_batches`
+        if packed:
+            weight_BT = (batch["target_segments"] > 0).astype(jnp.float32)
+        else:
+            weight_BT = (batch["target"] != model.cfg.pad) * batch["weight"][:, None]
         config = self.config
         k_encoder, key = keys(key, 2) if config.tag_loss else (None, key)
         if config.tag_loss:
@@ -146,11 +150,16 @@ class Training:
             z_loss=config.z_loss,
         )
         sums["examples"] = jnp.sum(batch["weight"])
+        tokens = jnp.sum(batch["source"] != model.source_pad) + jnp.sum(batch["target"] != model.cfg.pad)
+        sums["tokens"] = tokens.astype(jnp.float32)
         if not config.tag_loss:
             return objective, sums
-        tag_loss = tag_cross_entropy(
-            model.tag_logits(batch), batch["tags"], batch["weight"] * batch["tagged"]
-        )
+        known = batch["tags"], batch["weight"] * batch["tagged"]
+        if packed:
+            logits_BPN = model.packed_tag_logits(batch, batch["tags"].shape[1])
+            tag_loss = jnp.sum(jax.vmap(tag_cross_entropy, in_axes=1)(logits_BPN, *known))
+        else:
+            tag_loss = tag_cross_entropy(model.tag_logits(batch), *known)
         objective += config.tag_loss * tag_loss
         return objective, {**sums, "loss": objective, "tag_loss": tag_loss}
 

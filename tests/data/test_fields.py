@@ -9,6 +9,7 @@ import pytest
 from taggen_jax.catalog.product import source_text
 from taggen_jax.data import store
 from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.data.packing import Place
 from taggen_jax.data.rows import make_rows
 from taggen_jax.data.stream import StreamConfig, train_batches, without
 from taggen_jax.data.targets import Targets
@@ -75,7 +76,7 @@ def test_dropout_is_drawn_from_seed_epoch_and_row(made, tokenizer, vocabulary, t
 
     def batches(count, start=0, **sizes):
         config = StreamConfig(**{"source_length": 200, "batch_size": 8} | sizes)
-        stream = train_batches(rows, targets, config, order="text", dropout=rates, start=start)
+        stream = train_batches(rows, targets, config, order="text", dropout=rates, place=Place(batch=start))
         found = list(itertools.islice(stream, count))
         stream.close()
         return [np.concatenate([batch[key] for batch in found]) for key in ("row", "source")]

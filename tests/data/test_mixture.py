@@ -9,6 +9,7 @@ import pytest
 from taggen_jax.data import store
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.corruption import DenoiseConfig, Denoiser
+from taggen_jax.data.packing import Place
 from taggen_jax.data.rows import make_rows
 from taggen_jax.data.stream import StreamConfig, eval_batches, train_batches
 from taggen_jax.data.targets import Targets
@@ -50,7 +51,7 @@ def batches(split, tokenizer, vocabulary):
         config = StreamConfig(**SIZES, denoise=DenoiseConfig(rate=rate, kind=kind))
         denoiser = Denoiser(tokenizer, config.denoise, 32, 32)
         targets = Targets.of(vocabulary, tokenizer)
-        where = {"host": host, "hosts": hosts, "start": start}
+        where = {"host": host, "hosts": hosts, "place": Place(batch=start)}
         opened.append(train_batches(split, targets, config, order="shuffled", denoiser=denoiser, **where))
         return list(itertools.islice(opened[-1], count))
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taggen_jax.data import store
+from taggen_jax.data.packing import Place
 from taggen_jax.data.stream import StreamConfig, eval_batches, train_batches
 from taggen_jax.data.targets import Targets
 from taggen_jax.errors import UserError
@@ -33,7 +34,9 @@ def batches(split, targets):
 
     def take(count, order="frequent", host=0, hosts=1, start=0, **settings):
         config = StreamConfig(**SIZES | settings)
-        stream = train_batches(split, targets, config, order=order, host=host, hosts=hosts, start=start)
+        stream = train_batches(
+            split, targets, config, order=order, host=host, hosts=hosts, place=Place(batch=start)
+        )
         opened.append(stream)
         return list(itertools.islice(stream, count))
 
@@ -110,16 +113,16 @@ def test_starting_late_costs_nothing(data_dir, targets):
             return split.read(indices)
 
     config = StreamConfig(**SIZES | {"threads": 0})
-    stream = train_batches(Counting(), targets, config, order="frequent", start=10**12)
+    stream = train_batches(Counting(), targets, config, order="frequent", place=Place(batch=10**12))
     assert next(stream)["row"].tolist() == read
-    assert stream.batch == 10**12 + 1
+    assert stream.place.batch == 10**12 + 1
 
 
 def test_the_stream_knows_its_place(split, targets):
     config = StreamConfig(**SIZES | {"prefetch": 5})
-    stream = train_batches(split, targets, config, order="frequent", start=7)
+    stream = train_batches(split, targets, config, order="frequent", place=Place(batch=7))
     for number in range(7, 10):
-        assert stream.batch == number  # of the next batch, however many were read ahead
+        assert stream.place.batch == number  # of the next batch, however many were read ahead
         next(stream)
     stream.close()
 

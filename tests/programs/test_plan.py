@@ -48,7 +48,7 @@ def test_an_unknown_topology_is_refused(topology):
 def test_model_flops_do_not_depend_on_how_the_model_is_run():
     how = dataclasses.replace(EXPERIMENT, compute=ComputeConfig(remat="full"))
     chunked = dataclasses.replace(how, train=dataclasses.replace(how.train, loss_positions=8, accumulation=2))
-    assert plan.model_flops(chunked) == plan.model_flops(EXPERIMENT) > 0
+    assert plan.step_flops(chunked) == plan.step_flops(EXPERIMENT) > 0
 
 
 @needs_libtpu
@@ -65,7 +65,7 @@ def test_a_compiled_step_costs_what_the_formula_says(mesh):
     compiled = plan.compile_step(experiment, mesh)
     rows, S, T, layers = 16, 128, 128, 2
     attention = 2 * 2 * rows * 256 * (S * S + T * T + T * S) * layers
-    formula = plan.model_flops(EXPERIMENT) + attention
+    formula = plan.step_flops(EXPERIMENT) + attention
     assert compiled.counts.flops == pytest.approx(formula / mesh.size, rel=0.03)
     assert not compiled.counts.unknown and compiled.counts.sent
     state = restorable(plan._functions(experiment), mesh)

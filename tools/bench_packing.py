@@ -1,0 +1,110 @@
+"""Times training on rows that several products share beside rows of one product each.
+
+    python tools/bench_packing.py --data=FOLDER --source=256 --target=32 --batch=16 --packing=8
+
+FOLDER is what `taggen prepare` left, whose `stream.source_length` is at least --source: the lengths are those
+of real products. The model is random (T5, see bench_train.py). The two steps run in turns, on batches of the
+stream; a real token is one that is no padding. Also times the packed stream alone. Prints one JSON line.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import pathlib
+import statistics
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from taggen_jax.data.packing import BEGIN
+from taggen_jax.models import family
+from taggen_jax.models.layers import ComputeConfig
+from taggen_jax.models.t5 import T5Config
+from taggen_jax.parallel.mesh import MeshConfig, make_mesh, put_batch
+from taggen_jax.prepared import Prepared
+from taggen_jax.training.freeze import partition
+from taggen_jax.training.state import create_state, state_shardings
+from taggen_jax.training.step import TrainConfig, Training, jit_step
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from bench_train import SIZES
+
+ALONE = 100  # batches of the stream that are timed without a model
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="a prepared folder")
+    parser.add_argument("--size", choices=sorted(SIZES), default="mini")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--source", type=int, default=256, help="source length")
+    parser.add_argument("--target", type=int, default=32, help="target length")
+    parser.add_argument("--packing", type=int, default=8, help="products in a row, at most")
+    parser.add_argument("--steps", type=int, default=4, help="steps in one timed repeat")
+    parser.add_argument("--repeats", type=int, default=5)
+    return parser.parse_args()
+
+
+def batches(args: argparse.Namespace, packing: int, count: int) -> list[dict[str, np.ndarray]]:
+    """The first `count` training batches."""
+    prepared = Prepared(args.data)
+    stream = dataclasses.replace(
+        prepared.experiment.stream,
+        source_length=args.source,
+        target_length=args.target,
+        batch_size=args.batch,
+        packing=packing,
+    )
+    opened = prepared.train_batches(dataclasses.replace(prepared.experiment, stream=stream), BEGIN)
+    found = list(itertools.islice(opened, count))
+    opened.close()
+    return found
+
+
+def real(batch: dict[str, np.ndarray], pads: tuple[int, int]) -> int:
+    """The tokens of a batch that are no padding."""
+    return sum(int((batch[x] != pad).sum()) for x, pad in zip(("source", "target"), pads, strict=True))
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Real tokens per second of both kinds of rows."""
+    tokenizer = Prepared(args.data).tokenizer("<sep>")
+    model = T5Config(**SIZES[args.size] | {"vocab_size": max(tokenizer.size, tokenizer.tags.size)})
+    bundle, mesh = family.build(model, ComputeConfig()), make_mesh(MeshConfig())
+    training = Training(bundle, partition(bundle.shapes, bundle.axes, ()), TrainConfig())
+    step = jit_step(training, state_shardings(training, mesh), mesh)
+    kinds = {"padded": 1, "packed": args.packing}
+    stored = {kind: batches(args, packing, args.steps) for kind, packing in kinds.items()}
+    tokens = {kind: sum(real(x, (tokenizer.pad, tokenizer.tags.pad)) for x in stored[kind]) for kind in kinds}
+    state, rates = create_state(training, mesh), {kind: [] for kind in kinds}
+    for repeat in range(args.repeats + 1):  # one to warm up
+        for kind in kinds:
+            begin = time.perf_counter()
+            for batch in stored[kind]:
+                state, sums = step(state, put_batch(batch, mesh))
+            jax.block_until_ready(sums)
+            if repeat:
+                rates[kind].append(tokens[kind] / (time.perf_counter() - begin))
+    rate = {kind: statistics.median(values) for kind, values in rates.items()}
+    slots = args.steps * args.batch * (args.source + args.target)
+    begin = time.perf_counter()
+    products = sum(float(batch["weight"].sum()) for batch in batches(args, args.packing, ALONE))
+    return {
+        "real_tokens_per_s": rate,
+        "ratio": rate["packed"] / rate["padded"],
+        "filled": {kind: tokens[kind] / slots for kind in kinds},
+        "stream_alone_products_per_s": products / (time.perf_counter() - begin),
+        "all": rates,
+        "jax": jax.__version__,
+    }
+
+
+if __name__ == "__main__":
+    args = arguments()
+    print(json.dumps({"bench": "packing", "args": vars(args) | {"data": str(args.data)}} | measure(args)))
