@@ -38,6 +38,7 @@ from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.profile import Profile
 from taggen_jax.runs.speed import Speed
 from taggen_jax.runs.summary import Clock, state_sha256, write_summary
+from taggen_jax.runs.watch import Spoiled, Watch
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.signals import Stop
 from taggen_jax.tagger import Tagger, build
@@ -61,7 +62,10 @@ OF_THE_DATA = (
     "tags.unknown",
 )
 NAME_LENGTH = 16  # ids of a tag's name that the encoder reads
-MAY_CHANGE = ("train.steps", "train.eval_", "train.save_every", "log.", "checkpoints.", "mesh.", "generate.")
+MAY_CHANGE = (
+    *("train.steps", "train.eval_", "train.save_every", "train.non_finite", "train.spike", "train.rollbacks"),
+    *("log.", "checkpoints.", "mesh.", "generate."),
+)
 
 
 def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profile: str = "") -> None:
@@ -84,19 +88,48 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
     bundle = build(experiment, prepared.vocabulary)
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
+    back: Spoiled | None = None
+    while True:
+        try:
+            return _session(experiment, prepared, work, mesh, bundle, checkpoints, profiler, back)
+        except Spoiled as error:
+            if cfg.non_finite != "roll_back" or error.times > cfg.rollbacks:
+                raise
+            back = error.with_traceback(None)  # which holds the arrays of the session that ended
+
+
+def _session(
+    experiment: Experiment,
+    prepared: Prepared,
+    work: Workdir,
+    mesh: Mesh,
+    bundle: Bundle,
+    checkpoints: Checkpoints,
+    profiler: Profile,
+    back: Spoiled | None,
+) -> None:
+    """Trains from the newest checkpoint on. After a rollback, `back`, the data go on behind what spoiled it.
+
+    Raises:
+      Spoiled: the run cannot go on from here.
+    """
+    cfg = experiment.train
     names = functools.partial(_names, prepared, experiment)
     training, state, first, place, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
     if first >= cfg.steps:
-        print(f"{workdir}: already trained for {first} steps; raise train.steps to go on")
+        print(f"{work.root}: already trained for {first} steps; raise train.steps to go on")
         return
-    clock = Clock.resume(meta.get("clock", {}))
+    clock, watch = Clock.resume(meta.get("clock", {})), Watch(cfg.spike, meta.get("watch", {}))
+    if back:
+        place, watch.rolled_back = back.place, back.times
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
     batches = prepared.train_batches(experiment, place)
     evaluations = _evaluations(experiment, prepared, training, mesh, work)
     feed = _feed(experiment, prepared, training, state["params"], mesh, work)
     window, speed = meta.get("window", {}), _speed(experiment, prepared, training, clock)
-    with Log(work, experiment.log, speed, steps=cfg.steps, first=first, window=window) as log, Stop() as stop:
-        log.say(report(training, first))
+    where: dict[str, Any] = {"steps": cfg.steps, "first": first, "window": window}
+    with Log(work, experiment.log, speed, watch, **where) as log, Stop() as stop:
+        log.say(f"{back.reason}; rolled back" if back else report(training, first))
         for step in range(first + 1, cfg.steps + 1):
             if thaws(cfg, step - 1):
                 training, state = thaw(training, state, mesh, step - 1)
@@ -106,6 +139,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
             profiler.before(step)
             with speed.waiting():
                 batch = feed(next(batches))
+            watch.expect(step, batches.place)
             state, sums = train_step(state, put_batch(batch, mesh))
             log.defer(step, sums)
             if written := profiler.after(step, sums):
@@ -117,7 +151,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
                 log.show(step, "validation/products", describe(samples))
             if metrics or due(step, cfg.save_every, cfg.steps) or stop.asked:
-                meta = {"window": log.window(), "clock": clock.saved()}
+                meta = {"window": log.window(), "clock": clock.saved(), "watch": watch.saved()}
                 with log.aside():
                     checkpoints.save(step, state, batches.place.saved(), meta, metrics)
             if stop.asked and step < cfg.steps:
@@ -127,7 +161,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
                 )
                 stop.check()
     checkpoints.close()
-    write_summary(work, state, clock)
+    write_summary(work, state, clock, watch)
 
 
 def due(step: int, every: int, last: int) -> bool:

@@ -11,10 +11,10 @@ from typing import Self
 import jax
 from rich.console import Console
 
-from taggen_jax.errors import UserError
 from taggen_jax.runs.console import Meter, Screen, screen, sentence
 from taggen_jax.runs.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from taggen_jax.runs.speed import Speed
+from taggen_jax.runs.watch import Watch
 from taggen_jax.runs.workdir import Workdir
 
 OF_THE_STEP = ("gradient_norm", "learning_rate")  # no sums over tokens: reported as they are
@@ -76,6 +76,7 @@ class Log:
         workdir: Workdir,
         config: LogConfig,
         speed: Speed,
+        watch: Watch,
         *,
         steps: int,
         first: int = 0,
@@ -83,7 +84,7 @@ class Log:
         console: Console | None = None,
     ) -> None:
         """`first` and `window` come from the checkpoint that the run resumes at."""
-        self._config, self._steps, self.speed = config, steps, speed
+        self._config, self._steps, self.speed, self._watch = config, steps, speed, watch
         self._window = dict(window or {})
         self._pending: tuple[int, Sums] | None = None
         self._meter = Meter(steps)
@@ -166,12 +167,7 @@ class Log:
             self.close()
 
     def _take(self, step: int, sums: dict[str, float]) -> None:
-        if not math.isfinite(sums["loss"]):
-            raise UserError(
-                f"step {step}: the loss is {sums['loss']}; the newest checkpoint is from before it. Lower "
-                "train.optimizer.learning_rate or set clip_norm, look for bad rows, or skip such steps with "
-                "train.non_finite=skip"
-            )
+        self._watch.look(step, sums)
         if sums.get("skipped"):
             self.say(f"step {step}: skipped, its loss or gradient is not finite")
         for name, value in sums.items():

@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from taggen_jax.files import write_json
+from taggen_jax.runs.watch import Watch
 from taggen_jax.runs.workdir import Workdir
 
 
@@ -69,13 +70,16 @@ class Clock:
         return min(1.0, self.saved()["kept"] / max(time.time() - self.begun, 1e-9))
 
 
-def write_summary(workdir: Workdir, state: Any, clock: Clock) -> dict[str, Any]:
-    """Writes summary.json: "steps" done, "state_sha256", "wall_seconds" since the first start, "goodput"."""
+def write_summary(workdir: Workdir, state: Any, clock: Clock, watch: Watch) -> dict[str, Any]:
+    """Writes summary.json: "steps" done, "state_sha256", "wall_seconds" since the first start, "goodput", and
+    how many steps were "skipped" and how often the run was "rolled_back"."""
     summary = {
         "steps": int(state["step"]),
         "state_sha256": state_sha256(state),
         "wall_seconds": round(time.time() - clock.begun, 3),
         "goodput": round(clock.goodput(), 4),
+        "skipped": watch.skipped,
+        "rolled_back": watch.rolled_back,
     }
     if jax.process_index() == 0:
         write_json(workdir.summary, summary)

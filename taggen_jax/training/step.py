@@ -41,7 +41,11 @@ class TrainConfig:
       pretrained: Hugging Face folder whose weights the run starts from; "" starts from random ones.
       seed: of initialisation and dropout.
       non_finite: what a step whose loss or gradient is NaN or infinite does: "stop" ends the run with an
-        error (nothing of it is saved), "skip" leaves the state as it was, and is counted.
+        error (nothing of it is saved), "skip" leaves the state as it was, and is counted; "roll_back" goes
+        back to the newest checkpoint, and from there past the data that were seen since.
+      spike: a loss of more than so many times the median of the last 50 ends or rolls back the run like one
+        that is no number; 0: none does.
+      rollbacks: how many at most, before the run ends with the error after all.
       eval_every, save_every: steps between evaluations on validation (with a checkpoint), and between
         checkpoints; 0 means only at the end.
       eval_products: validation products to tag and score in an evaluation, besides the loss over all of them.
@@ -58,7 +62,9 @@ class TrainConfig:
     cache_encoder: bool = False
     pretrained: str = ""
     seed: int = 0
-    non_finite: Literal["stop", "skip"] = "stop"
+    non_finite: Literal["stop", "skip", "roll_back"] = "stop"
+    spike: float = 0.0
+    rollbacks: int = 3
     eval_every: int = 0
     eval_products: int = 0
     save_every: int = 0
@@ -70,6 +76,14 @@ class TrainConfig:
         if self.loss_positions < 0 or self.tag_loss < 0:
             raise ValueError(
                 f"loss_positions={self.loss_positions}, tag_loss={self.tag_loss} must be at least 0"
+            )
+        if self.rollbacks < 1 or not (self.spike == 0 or self.spike > 1):
+            raise ValueError(
+                f"rollbacks={self.rollbacks} must be at least 1, spike={self.spike} above 1, or 0 for none"
+            )
+        if self.spike and self.non_finite == "skip":
+            raise ValueError(
+                "spike: a step is known to spike only after it; set non_finite to 'stop' or 'roll_back'"
             )
         for pattern, step in self.unfreeze.items():
             if step < 1:

@@ -21,6 +21,7 @@ from taggen_jax.files import write_json
 from taggen_jax.runs.console import Lines, Meter
 from taggen_jax.runs.logs import Log, LogConfig, means
 from taggen_jax.runs.speed import Speed
+from taggen_jax.runs.watch import Watch
 from taggen_jax.runs.workdir import Workdir
 
 QUIET = LogConfig(every=4, tensorboard=False)
@@ -49,6 +50,14 @@ def run(log: Log, first: int, last: int) -> None:
             log.write(step, {"validation/loss": step / 7})
 
 
+def measures() -> tuple[Speed, Watch]:
+    """What a log is given besides its workdir and settings."""
+    watch = Watch(0.0, {})
+    for step in range(1, 20):
+        watch.expect(step, step)
+    return Speed(lambda: 1.0), watch
+
+
 def lines(path: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -59,7 +68,7 @@ def silent() -> Console:
 
 def test_a_line_divides_the_sums_of_its_steps_once(tmp_path: pathlib.Path) -> None:
     workdir = Workdir(tmp_path)
-    with Log(workdir, QUIET, Speed(lambda: 1.0), steps=10, console=silent()) as log:
+    with Log(workdir, QUIET, *measures(), steps=10, console=silent()) as log:
         run(log, 0, 10)
     train = [line for line in lines(workdir.metrics) if "train/loss" in line]
     assert [line["step"] for line in train] == [4, 8, 10]
@@ -76,7 +85,7 @@ def test_a_line_divides_the_sums_of_its_steps_once(tmp_path: pathlib.Path) -> No
 
 def test_lines_stand_in_the_order_of_steps(tmp_path: pathlib.Path) -> None:
     workdir = Workdir(tmp_path)
-    with Log(workdir, LogConfig(every=1, tensorboard=False), Speed(lambda: 1.0), steps=7, console=silent()) as log:
+    with Log(workdir, LogConfig(every=1, tensorboard=False), *measures(), steps=7, console=silent()) as log:
         run(log, 0, 7)
     assert [line["step"] for line in lines(workdir.metrics)] == [1, 2, 3, 4, 5, 5, 6, 7]
     assert lines(workdir.metrics)[5] == {"step": 5, "validation/loss": 5 / 7}
@@ -88,9 +97,9 @@ def test_killed_and_resumed_leaves_the_bytes_of_never_killed(
 ) -> None:
     """Killed some steps after a checkpoint, in the middle of a line."""
     straight, resumed = Workdir(tmp_path / "straight"), Workdir(tmp_path / "resumed")
-    with Log(straight, QUIET, Speed(lambda: 1.0), steps=12, console=silent()) as log:
+    with Log(straight, QUIET, *measures(), steps=12, console=silent()) as log:
         run(log, 0, 12)
-    log = Log(resumed, QUIET, Speed(lambda: 1.0), steps=12, console=silent())
+    log = Log(resumed, QUIET, *measures(), steps=12, console=silent())
     run(log, 0, saved)
     window = json.loads(json.dumps(log.window()))  # as the checkpoint's meta keeps it
     run(log, saved, killed)
@@ -98,14 +107,14 @@ def test_killed_and_resumed_leaves_the_bytes_of_never_killed(
     log.close()
     with resumed.metrics.open("a", encoding="utf-8") as file:
         file.write('{"step": 4, "tra')
-    with Log(resumed, QUIET, Speed(lambda: 1.0), steps=12, first=saved, window=window, console=silent()) as log:
+    with Log(resumed, QUIET, *measures(), steps=12, first=saved, window=window, console=silent()) as log:
         run(log, saved, 12)
     assert resumed.metrics.read_bytes() == straight.metrics.read_bytes()
 
 
 def test_a_run_that_starts_over_starts_its_file_over(tmp_path: pathlib.Path) -> None:
     for _ in range(2):
-        with Log(Workdir(tmp_path), QUIET, Speed(lambda: 1.0), steps=4, console=silent()) as log:
+        with Log(Workdir(tmp_path), QUIET, *measures(), steps=4, console=silent()) as log:
             log.write(0, {"validation/loss": 9.0})
             run(log, 0, 4)
     assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0, 4]
@@ -113,7 +122,7 @@ def test_a_run_that_starts_over_starts_its_file_over(tmp_path: pathlib.Path) -> 
 
 def test_a_step_is_asked_for_only_when_the_next_is_dispatched(tmp_path: pathlib.Path) -> None:
     console = silent()
-    log = Log(Workdir(tmp_path), LogConfig(seconds=0.0, tensorboard=False), Speed(lambda: 1.0), steps=9, console=console)
+    log = Log(Workdir(tmp_path), LogConfig(seconds=0.0, tensorboard=False), *measures(), steps=9, console=console)
     shown = console.file
     assert isinstance(shown, io.StringIO)
     log.defer(1, sums(1))
@@ -126,7 +135,7 @@ def test_a_step_is_asked_for_only_when_the_next_is_dispatched(tmp_path: pathlib.
 
 
 def test_a_measure_that_is_no_number_is_null(tmp_path: pathlib.Path) -> None:
-    with Log(Workdir(tmp_path), QUIET, Speed(lambda: 1.0), steps=1, console=silent()) as log:
+    with Log(Workdir(tmp_path), QUIET, *measures(), steps=1, console=silent()) as log:
         log.write(1, {"validation/loss": math.inf, "validation/nll": math.nan})
     (line,) = lines(tmp_path / "metrics.jsonl")
     assert line["validation/loss"] is None and line["validation/nll"] is None
@@ -138,7 +147,7 @@ def test_a_training_loss_that_is_no_number_ends_the_run_and_is_not_written(
 ) -> None:
     with (
         pytest.raises(UserError, match="step 1: the loss is"),
-        Log(Workdir(tmp_path), QUIET, Speed(lambda: 1.0), steps=1, console=silent()) as log,
+        Log(Workdir(tmp_path), QUIET, *measures(), steps=1, console=silent()) as log,
     ):
         log.defer(1, sums(1) | {"loss": jnp.float32(loss)})
     assert not lines(tmp_path / "metrics.jsonl")
@@ -160,7 +169,7 @@ def events(folder: pathlib.Path) -> Iterator[Event]:
 
 def test_tensorboard_gets_the_same_numbers_and_the_speed(tmp_path: pathlib.Path) -> None:
     workdir = Workdir(tmp_path)
-    with Log(workdir, LogConfig(every=4), Speed(lambda: 1.0), steps=8, console=silent()) as log:
+    with Log(workdir, LogConfig(every=4), *measures(), steps=8, console=silent()) as log:
         run(log, 0, 8)
     written = {
         (event.step, value.tag): value.simple_value
@@ -183,7 +192,7 @@ def test_weights_and_biases_is_asked_for_by_name_and_missed_by_name(
     with pytest.raises(
         UserError, match=r"log.wandb_project: got 'tags', but wandb is not installed; run `pip"
     ):
-        Log(Workdir(tmp_path), LogConfig(wandb_project="tags", tensorboard=False), Speed(lambda: 1.0), steps=1, console=silent())
+        Log(Workdir(tmp_path), LogConfig(wandb_project="tags", tensorboard=False), *measures(), steps=1, console=silent())
 
 
 class Clock:
@@ -222,7 +231,7 @@ def test_a_pipe_gets_a_line_now_and_then_and_the_last_one() -> None:
 
 def test_a_terminal_gets_a_bar_with_loss_rate_and_time_left(tmp_path: pathlib.Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    with Log(Workdir(tmp_path), QUIET, Speed(lambda: 1.0), steps=6, console=console) as log:
+    with Log(Workdir(tmp_path), QUIET, *measures(), steps=6, console=console) as log:
         run(log, 0, 6)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
@@ -239,7 +248,7 @@ def test_impossible_settings_are_refused(wrong: Mapping[str, Any]) -> None:
 def test_tensorboard_gets_texts_as_they_are(tmp_path: pathlib.Path) -> None:
     """Indented, they are code in Markdown, in which no sign has a meaning."""
     workdir = Workdir(tmp_path)
-    with Log(workdir, LogConfig(), Speed(lambda: 1.0), steps=2, console=silent()) as log:
+    with Log(workdir, LogConfig(), *measures(), steps=2, console=silent()) as log:
         log.show(1, "validation/products", "# lamp <b>\n  tags: *red*")
     (written,) = (value for event in events(workdir.tensorboard) for value in event.summary.value)
     assert written.tag.startswith("validation/products")
