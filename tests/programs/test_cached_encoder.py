@@ -56,6 +56,16 @@ def cached(run):
     return run("cached")
 
 
+def test_outputs_of_rows_that_products_share_are_not_cached(trained, trained_experiment, tmp_path):
+    packed = dataclasses.replace(trained_experiment.stream, packing=3)
+    frozen = dataclasses.replace(
+        trained_experiment.train, cache_encoder=True, freeze=("encoder", "embedding")
+    )
+    experiment = dataclasses.replace(trained_experiment, stream=packed, train=frozen)
+    with pytest.raises(UserError, match=r"stream\.packing=3"):
+        train.run(experiment, trained.data, tmp_path)
+
+
 def digest(work):
     return json.loads(work.summary.read_text())["state_sha256"]
 

@@ -31,7 +31,10 @@ def with_train(**changes):
 @pytest.fixture
 def start(trained, tmp_path, monkeypatch):
     """Starts `taggen train` as a process of its own: workdir -> Popen."""
-    experiment = with_train(steps=STEPS, save_every=EVERY, eval_every=0, eval_products=0, accumulation=2)
+    settings = {"steps": STEPS, "save_every": EVERY, "eval_every": 0, "eval_products": 0}
+    experiment = with_train(**settings, accumulation=2, tag_loss=0.1)
+    packed = dataclasses.replace(experiment.stream, source_length=48, packing=3)
+    experiment = dataclasses.replace(experiment, stream=packed)
     (tmp_path / "settings.json").write_text(json.dumps(configs.to_dict(experiment)))
     (tmp_path / "long.py").write_text(
         "import json, pathlib\n"
