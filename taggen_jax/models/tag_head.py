@@ -20,7 +20,7 @@ class TagHead(nnx.Module):
 
     def __init__(self, d_model: int, tags: int, rngs: nnx.Rngs) -> None:
         self.kernel = weight(rngs, (d_model, tags), ("embed", "tags"), STD)
-        self.bias = nnx.Param(jnp.full(tags, RARE), axes=("tags",))
+        self.bias = nnx.Param(jnp.full(tags, RARE, jnp.float32), axes=("tags",))
 
     def __call__(self, memory_BSD: Array, segments_BS: Array) -> Array:
         """float32 [B, N]: the log-odds that each tag belongs to the one product of a row."""

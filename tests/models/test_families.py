@@ -251,6 +251,13 @@ def test_every_weight_names_each_of_its_axes(model):
     )
 
 
+def test_no_first_value_has_a_weak_type(config):
+    """A step returns strong ones, so it would be compiled a second time for them."""
+    bundle = family.build(config, ComputeConfig(), tags=3)
+    first = jax.eval_shape(bundle.init, jax.random.key(0))
+    assert not [leaf for leaf in jax.tree.leaves(first) if leaf.weak_type]
+
+
 def test_an_unknown_family_is_named():
     with pytest.raises(UserError, match=r"config\.model\.family: got 'gpt', expected one of .*t5"):
         family.parse({"family": "gpt"})
