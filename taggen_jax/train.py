@@ -95,6 +95,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
         except Spoiled as error:
             if cfg.non_finite != "roll_back" or error.times > cfg.rollbacks:
                 raise
+            checkpoints.wait()  # the newest one may still be on its way to the disk
             back = error.with_traceback(None)  # which holds the arrays of the session that ended
 
 
