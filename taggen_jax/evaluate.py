@@ -1,5 +1,6 @@
 """taggen evaluate: tags a prepared split and measures the tags against the ones that people gave."""
 
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from taggen_jax.governed import govern, governance
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
+from taggen_jax.parallel import hosts
 from taggen_jax.predictions import NAME, to_line
 from taggen_jax.prepared import Prepared
 from taggen_jax.tagger import Tagger, best_step, open_workdir
@@ -51,16 +53,18 @@ def run(
             f"{data}: its {split} split is empty; evaluate another one, or prepare with more rows"
         )
     evaluation = Evaluation(prepared.counts, len(prepared.source("train")), prepared.parents)
-    with atomic_write(output / NAME) as file:
+    rows, writes = len(prepared.source(split)), hosts.first()
+    with atomic_write(output / NAME) if writes else open(os.devnull, "w") as file:
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
-        for row, found, gold in counted(answers, len(prepared.source(split)), "evaluate", "products"):
+        for row, found, gold in counted(answers, rows, "evaluate", "products") if writes else answers:
             scored = prediction(finish(found), gold, row["text"])
             evaluation.add(scored)
             file.write(to_line(row["id"], scored))
     metrics = evaluation.result()
-    write_json(output / "metrics.json", metrics)
-    print(render(metrics))
+    if writes:
+        write_json(output / "metrics.json", metrics)
+        print(render(metrics))
     return metrics
 
 

@@ -21,7 +21,8 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of their names (--from: `from_`).
+    """A program: `taggen_jax.NAME.run`, called with its flags as arguments of their names (--from: `from_`),
+    those in HOSTS excepted: they are for `hosts.join`, before it.
 
     Attributes:
       summary: one line for the help.
@@ -39,6 +40,8 @@ class Verb:
     program: str = ""
 
 
+HOSTS = ("coordinator", "processes", "process", "lost_after")  # of the verbs that take --distributed
+
 VERBS = {
     "prepare": Verb(
         "read, clean and check a catalog, train or load a tokenizer, write arrays",
@@ -54,13 +57,13 @@ VERBS = {
     "train": Verb(
         "fine-tune or train a model; run again, it resumes (SIGTERM saves, then exits with status 143)",
         needs=("data", "workdir"),
-        takes=("profile",),
+        takes=("profile", "distributed", *HOSTS),
         config="file",
     ),
     "evaluate": Verb(
         "tag a prepared split and measure the tags",
         needs=("workdir", "data"),
-        takes=("split", "output"),
+        takes=("split", "output", "distributed", *HOSTS),
         config="workdir",
     ),
     "generate": Verb(
@@ -103,6 +106,11 @@ VERBS = {
         "say whether a training fits a pod of TPUs, and how fast it can be, without the pod",
         needs=("topology",),
         takes=("slices", "batch", "search"),
+        config="file",
+    ),
+    "rehearse": Verb(
+        "everything a run does, once and small, on simulated devices: mistakes show before the cluster does",
+        takes=("data",),
         config="file",
     ),
     "fuse": Verb(
@@ -242,6 +250,25 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     "search": lambda to: flags.DEFINE_boolean(
         "search", False, "find the largest batch that fits, for each remat policy", flag_values=to
     ),
+    "distributed": lambda to: flags.DEFINE_boolean(
+        "distributed", False, "this process is one of a run's; all get the same command", flag_values=to
+    ),
+    "coordinator": lambda to: flags.DEFINE_string(
+        "coordinator", "", "HOST:PORT of process 0, where no cluster says it", flag_values=to
+    ),
+    "processes": lambda to: flags.DEFINE_integer(
+        "processes", 0, "how many they are, where no cluster says it", lower_bound=0, flag_values=to
+    ),
+    "process": lambda to: flags.DEFINE_integer(
+        "process", -1, "which one this is, from 0, where no cluster says it", lower_bound=-1, flag_values=to
+    ),
+    "lost_after": lambda to: flags.DEFINE_integer(
+        "lost_after",
+        60,
+        "seconds without a sign of life after which a process is lost, and the others end with 134",
+        lower_bound=1,
+        flag_values=to,
+    ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }
 
@@ -284,9 +311,21 @@ def _run(arguments: list[str]) -> int:
         return 0
     if VERBS[name].config == "workdir":
         rest = [_long(argument) for argument in rest]
+    given = _arguments(name, rest)
+    if "distributed" in given:
+        _join(given.pop("distributed"), {flag: given.pop(flag) for flag in HOSTS})
     module, function = (VERBS[name].program or f"{name}.run").split(".")
-    getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**_arguments(name, rest))
+    getattr(importlib.import_module(f"taggen_jax.{module}"), function)(**given)
     return 0
+
+
+def _join(distributed: bool, given: dict[str, Any]) -> None:
+    from taggen_jax.parallel import hosts  # imports jax, see below
+
+    if distributed:
+        hosts.join(**given)
+    elif given["coordinator"] or given["processes"] or given["process"] >= 0:
+        raise UserError("--coordinator, --processes and --process are for --distributed; add it")
 
 
 def _long(argument: str) -> str:

@@ -9,7 +9,7 @@ import itertools
 import pathlib
 from collections.abc import Iterator
 
-import jax
+from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
 from taggen_jax import governed
@@ -25,6 +25,7 @@ from taggen_jax.data.targets import Targets
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
+from taggen_jax.parallel import hosts
 
 
 class Prepared:
@@ -60,8 +61,9 @@ class Prepared:
         """The tokenizer, with the separator of the experiment's tags."""
         return tokenizers.load(self.tokenizer_folder, separator)
 
-    def train_batches(self, experiment: Experiment, place: Place) -> stream.Batches:
-        """This process's part of the endless stream, from `place`."""
+    def train_batches(self, experiment: Experiment, place: Place, mesh: Mesh) -> stream.Batches:
+        """What this process's devices hold of the endless stream, from `place`."""
+        part, parts = hosts.share(mesh)
         return stream.train_batches(
             self.source("train"),
             self._targets(experiment),
@@ -69,22 +71,20 @@ class Prepared:
             order=experiment.tags.order,
             denoiser=self._denoiser(experiment),
             dropout=_dropout(experiment),
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            host=part,
+            hosts=parts,
             place=place,
         )
 
     def eval_batches(
         self, experiment: Experiment, split: str, batch_size: int, products: int = 0
     ) -> Iterator[Batch]:
-        """All rows of a split once, in order; or its first `products`, to whole batches."""
+        """All rows of a split once, in order, in every process; or its first `products`, to whole batches."""
         batches = stream.eval_batches(
             self.source(split),
             self._targets(experiment),
             dataclasses.replace(experiment.stream, batch_size=batch_size),
             order=experiment.tags.order,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
         )
         return itertools.islice(batches, -(-products // batch_size)) if products else batches
 

@@ -30,6 +30,7 @@ from taggen_jax.governed import governance
 from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import causal_mask
+from taggen_jax.parallel import hosts
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
@@ -256,7 +257,7 @@ class Tagger:
     ) -> Iterator[tuple[int, Tagged]]:
         columns = (found.tokens_BNT, found.logprobs_BN) if isinstance(found, Beams) else found
         read = {Beams: self._of_beams, Samples: self._of_samples, Scores: self._of_scores}[type(found)]
-        (first, second), masses = jax.device_get((tuple(columns), mass_B))
+        (first, second), masses = hosts.whole((tuple(columns), mass_B))
         for i in np.flatnonzero(batch["weight"]):
             tagged = read(first[i], second[i])
             mass = None if masses is None else float(masses[i])

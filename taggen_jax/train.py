@@ -30,17 +30,25 @@ from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle, Params
-from taggen_jax.parallel.mesh import check_batch, check_cut, make_mesh, param_shardings, put_batch
+from taggen_jax.parallel import hosts
+from taggen_jax.parallel.mesh import (
+    check_batch,
+    check_cut,
+    make_mesh,
+    param_shardings,
+    put_batch,
+    put_share,
+)
 from taggen_jax.prepared import Prepared
 from taggen_jax.runs import encoded
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.profile import Profile
 from taggen_jax.runs.speed import Speed
-from taggen_jax.runs.summary import Clock, state_sha256, write_summary
+from taggen_jax.runs.summary import Clock, state_sha256, summarised, write_summary
 from taggen_jax.runs.watch import Spoiled, Watch
 from taggen_jax.runs.workdir import Workdir
-from taggen_jax.signals import Stop
+from taggen_jax.signals import TERMINATED, Stop
 from taggen_jax.tagger import Tagger, build
 from taggen_jax.training import encoder
 from taggen_jax.training.flops import model_flops
@@ -84,7 +92,9 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
     check_batch(
         experiment.stream.batch_size // cfg.accumulation, mesh, "stream.batch_size / train.accumulation"
     )
-    _adopt(experiment, prepared, work)
+    if hosts.first():
+        _adopt(experiment, prepared, work)
+    hosts.wait("workdir")
     bundle = build(experiment, prepared.vocabulary)
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
@@ -117,17 +127,21 @@ def _session(
     cfg = experiment.train
     names = functools.partial(_names, prepared, experiment)
     training, state, first, place, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
-    if first >= cfg.steps:
-        print(f"{work.root}: already trained for {first} steps; raise train.steps to go on")
-        return
     clock, watch = Clock.resume(meta.get("clock", {})), Watch(cfg.spike, meta.get("watch", {}))
+    if first >= cfg.steps:
+        if not summarised(work, first):  # killed after its last checkpoint
+            write_summary(work, state, clock, watch)
+        if hosts.first():
+            print(f"{work.root}: already trained for {first} steps; raise train.steps to go on")
+        return
     if back:
         place, watch.rolled_back = back.place, back.times
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
-    batches = prepared.train_batches(experiment, place)
+    batches = prepared.train_batches(experiment, place, mesh)
     evaluations = _evaluations(experiment, prepared, training, mesh, work)
     feed = _feed(experiment, prepared, training, state["params"], mesh, work)
     window, speed = meta.get("window", {}), _speed(experiment, prepared, training, clock)
+    agreed = hosts.Agreement()
     where: dict[str, Any] = {"steps": cfg.steps, "first": first, "window": window}
     with Log(work, experiment.log, speed, watch, **where) as log, Stop() as stop:
         log.say(f"{back.reason}; rolled back" if back else report(training, first))
@@ -141,26 +155,26 @@ def _session(
             with speed.waiting():
                 batch = feed(next(batches))
             watch.expect(step, batches.place)
-            state, sums = train_step(state, put_batch(batch, mesh))
+            state, sums = train_step(state, put_share(batch, mesh))
             log.defer(step, sums)
             if written := profiler.after(step, sums):
                 log.say(written)
-            metrics = None
+            stopping, metrics = agreed(stop.asked), None
             if due(step, cfg.eval_every, cfg.steps):
                 with log.aside():
                     metrics, samples = evaluations(state["params"])
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
                 log.show(step, "validation/products", describe(samples))
-            if metrics or due(step, cfg.save_every, cfg.steps) or stop.asked:
+            if metrics or due(step, cfg.save_every, cfg.steps) or stopping:
                 meta = {"window": log.window(), "clock": clock.saved(), "watch": watch.saved()}
                 with log.aside():
                     checkpoints.save(step, state, batches.place.saved(), meta, metrics)
-            if stop.asked and step < cfg.steps:
+            if stopping and step < cfg.steps:
                 checkpoints.close()
                 log.say(
                     f"stopped by SIGTERM after step {step}, which is saved; run the same command to go on"
                 )
-                stop.check()
+                raise SystemExit(TERMINATED)
     checkpoints.close()
     write_summary(work, state, clock, watch)
 

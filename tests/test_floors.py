@@ -26,7 +26,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
-        *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan"),
+        *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan", "rehearse"),
     ),
     ("main",),
     ("__main__",),

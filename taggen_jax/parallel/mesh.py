@@ -147,7 +147,16 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's rows [B / processes, ..] of each array, as global arrays [B, ..] cut along the batch."""
+    """Arrays [B, ..] that every process has whole, as global arrays cut along the batch."""
+    sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows, rows.shape)
+        for name, rows in batch.items()
+    }
+
+
+def put_share(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's part [B / parts, ..] of each array, see `hosts.share`, as global arrays [B, ..]."""
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
     return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 

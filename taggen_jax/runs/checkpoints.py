@@ -21,6 +21,7 @@ from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
 from taggen_jax.errors import UserError
+from taggen_jax.parallel import hosts
 from taggen_jax.runs import leaves
 
 Json = dict[str, Any]
@@ -171,15 +172,20 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
+            restored, reason = None, "another process cannot read its part"
             try:
-                return (step, *self.restore(step, like(step)))
+                restored = self.restore(step, like(step))
             except Damaged as error:
-                self._set_aside(step, damaged)
-                print(
-                    f"warning: {self._folder / str(step)}: damaged ({error.reason}); moved to {damaged}, "
-                    "going on from the checkpoint before",
-                    file=sys.stderr,
-                )
+                reason = error.reason
+            if not hosts.any_of(restored is None):
+                assert restored
+                return (step, *restored)
+            self._set_aside(step, damaged)
+            print(
+                f"warning: {self._folder / str(step)}: damaged ({reason}); moved to {damaged}, "
+                "going on from the checkpoint before",
+                file=sys.stderr,
+            )
         if steps:
             raise UserError(
                 f"{self._folder}: none of its {len(steps)} checkpoints can be read; they are in {damaged}; "
@@ -188,11 +194,12 @@ class Checkpoints:
         return None
 
     def _set_aside(self, step: int, damaged: pathlib.Path) -> None:
-        if jax.process_index() == 0:
+        if hosts.first():
             damaged.mkdir(exist_ok=True)
             target = damaged / str(step)
             shutil.rmtree(target, ignore_errors=True)
             (self._folder / str(step)).rename(target)
+        hosts.wait(f"{target} set aside")
         self._manager.reload()
 
     def restore(self, step: int, like: Any) -> tuple[Any, Json, Json]:

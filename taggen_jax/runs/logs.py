@@ -11,6 +11,7 @@ from typing import Self
 import jax
 from rich.console import Console
 
+from taggen_jax.parallel import hosts
 from taggen_jax.runs.console import Meter, Screen, screen, sentence
 from taggen_jax.runs.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from taggen_jax.runs.speed import Speed
@@ -93,7 +94,7 @@ class Log:
         self._boards: list[Sink] = []  # these also get the speed
         self._speeds: list[Sink] = []  # these get nothing else
         self._galleries: list[TensorBoard] = []  # these also get texts
-        if jax.process_index() == 0:
+        if hosts.first():
             if config.wandb_project:  # first: it may refuse
                 self._boards.append(WeightsAndBiases(workdir, config.wandb_project))
             if config.tensorboard:

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-from taggen_jax.files import write_json
+from taggen_jax.files import read_json, write_json
+from taggen_jax.parallel import hosts
 from taggen_jax.runs.watch import Watch
 from taggen_jax.runs.workdir import Workdir
 
@@ -29,16 +29,10 @@ def state_sha256(state: Any) -> str:
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
     for path in sorted(leaves):
-        value = _whole(leaves[path])
+        value = hosts.whole(leaves[path])
         digest.update(f"{path} {value.dtype} {value.shape}\n".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
-
-
-def _whole(leaf: jax.Array) -> np.ndarray:
-    if leaf.is_fully_addressable:
-        return np.asarray(leaf)
-    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
 
 @dataclasses.dataclass
@@ -70,6 +64,12 @@ class Clock:
         return min(1.0, self.saved()["kept"] / max(time.time() - self.begun, 1e-9))
 
 
+def summarised(workdir: Workdir, steps: int) -> bool:
+    """Whether summary.json is of so many steps."""
+    path = workdir.summary
+    return path.exists() and read_json(path, "the run's summary")["steps"] == steps
+
+
 def write_summary(workdir: Workdir, state: Any, clock: Clock, watch: Watch) -> dict[str, Any]:
     """Writes summary.json: "steps" done, "state_sha256", "wall_seconds" since the first start, "goodput", and
     how many steps were "skipped" and how often the run was "rolled_back"."""
@@ -81,6 +81,6 @@ def write_summary(workdir: Workdir, state: Any, clock: Clock, watch: Watch) -> d
         "skipped": watch.skipped,
         "rolled_back": watch.rolled_back,
     }
-    if jax.process_index() == 0:
+    if hosts.first():
         write_json(workdir.summary, summary)
     return summary
