@@ -241,7 +241,10 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         flag_values=to,
     ),
     "topology": lambda to: flags.DEFINE_string(
-        "topology", "", "of a slice, such as v5p:4x4x4 (v4, v5e, v5p, v6e, tpu7x)", flag_values=to
+        "topology",
+        "",
+        "of a slice, such as v5p:4x4x4 (v4, v5e, v5p, v6e, tpu7x) or h100:2x8 (a100)",
+        flag_values=to,
     ),
     "slices": lambda to: flags.DEFINE_integer("slices", 1, "how many slices", lower_bound=1, flag_values=to),
     "batch": lambda to: flags.DEFINE_integer(

@@ -5,7 +5,8 @@
 
 Both read the same cleaned products, tokenize them with the same tokenizer, search with the same beams and
 lengths, and read tags from the ids they find. CTranslate2 gets all sources at once and sorts them by length
-itself (`max_batch_size`); ours go through `taggen generate`'s buckets. Without a vocabulary ("open") both do
+itself (`max_batch_size`); ours go through `taggen generate`'s buckets. A product is done with its `beams`-th
+hypothesis, which is CTranslate2's rule and our `early_stopping="true"`. Without a vocabulary ("open") both do
 the same work; ours is timed bound to the vocabulary ("closed") as well. The first pass of each compiles, or
 warms up, and does not count.
 """
@@ -20,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from transformers import AutoTokenizer
 
@@ -98,10 +99,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Quarantine(pathlib.Path(folder) / "bad.jsonl") as bad:
         products = list(itertools.islice(read([args.input], experiment.catalog, quarantine=bad), args.rows))
 
-    def bound(vocabulary: str) -> Experiment:
-        return dataclasses.replace(
-            experiment, generate=dataclasses.replace(experiment.generate, vocabulary=vocabulary)
-        )
+    def bound(vocabulary: Literal["open", "closed"]) -> Experiment:
+        decode = dataclasses.replace(experiment.generate.decode, early_stopping="true")
+        config = dataclasses.replace(experiment.generate, vocabulary=vocabulary, decode=decode)
+        return dataclasses.replace(experiment, generate=config)
 
     systems = {
         "open": ours(bound("open"), args.workdir, products),

@@ -81,6 +81,8 @@ def _instruction(
     kind = one.opcode.removesuffix("-start")
     if one.opcode == "dot":
         return Counts(flops=dot_flops(one, operands[0].shapes[0]))
+    if one.opcode == "custom-call" and "__cublas" in one.attributes:
+        return Counts(flops=library_flops(one, operands[0].shapes[0]))
     if one.opcode == "convolution":
         return Counts(flops=convolution_flops(one, operands[0].shapes[0], operands[1].shapes[0]))
     if kind in COLLECTIVES:
@@ -114,6 +116,15 @@ def _instruction(
 def dot_flops(one: Instruction, left: Shape) -> float:
     """Of a `dot`, whose left operand is `left`."""
     contracted = math.prod(left.dims[axis] for axis in one.numbers("lhs_contracting_dims"))
+    return 2.0 * math.prod(one.shapes[0].dims) * contracted
+
+
+def library_flops(one: Instruction, left: Shape) -> float:
+    """Of a matrix product that XLA leaves to cuBLAS; its axes stand in the call's configuration."""
+    axes = re.search(r'"lhs_contracting_dimensions":\[([\d",]*)\]', one.attributes)
+    if not axes:
+        raise ValueError(f"{one.name}: a call of cuBLAS without dot_dimension_numbers")
+    contracted = math.prod(left.dims[int(axis)] for axis in re.findall(r"\d+", axes[1]))
     return 2.0 * math.prod(one.shapes[0].dims) * contracted
 
 

@@ -122,6 +122,22 @@ def test_products_that_a_tpu_makes_of_attention():
     assert count(program).flops == 2 * 16 * 16 * 512 * 512 * 64
 
 
+def test_products_that_a_gpu_leaves_to_a_library():
+    """As compiled for an H100, shortened: [1024, 512] by [512, 2048], with a workspace beside the result."""
+    config = '"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"],"lhs_batch_dimensions":[]'
+    program = f"""HloModule jit_f, num_partitions=16
+
+ENTRY %main (x: bf16[1024,512], w: bf16[512,2048]) -> bf16[1024,2048] {{
+  %x = bf16[1024,512]{{1,0}} parameter(0)
+  %w = bf16[512,2048]{{1,0}} parameter(1)
+  %call = (bf16[1024,2048]{{1,0}}, s8[4194304]{{0}}) custom-call(%x, %w), \
+custom_call_target="__cublas$lt$matmul", backend_config={{"dot_dimension_numbers":{{{config}}}}}
+  ROOT %get = bf16[1024,2048]{{1,0}} get-tuple-element(%call), index=0
+}}
+"""
+    assert count(program).flops == 2 * 1024 * 512 * 2048
+
+
 def test_collectives_of_eight_devices():
     mesh = make_mesh(MeshConfig(fsdp=2, tensor=4))
     cut, whole = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in ((None, "tensor"), ()))

@@ -1,4 +1,4 @@
-"""`taggen plan` on a small model, with libtpu where it is installed (the extra `plan`)."""
+"""`taggen plan` on a small model, with libtpu and the CUDA compiler where they are installed (extras)."""
 
 import dataclasses
 import importlib.util
@@ -28,6 +28,10 @@ EXPERIMENT = Experiment(
 )
 needs_libtpu = pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs the extra `plan`")
 
+needs_cuda = pytest.mark.skipif(
+    not importlib.util.find_spec("jax_cuda12_plugin"), reason="needs the extra `plan-gpu`"
+)
+
 
 @pytest.fixture(scope="module")
 def pod():
@@ -39,7 +43,7 @@ def mesh(pod):
     return make_mesh(EXPERIMENT.mesh, pod.devices)
 
 
-@pytest.mark.parametrize("topology", ["v9:2x2", "v5p", "v5e:fourxfour"])
+@pytest.mark.parametrize("topology", ["v9:2x2", "v5p", "v5e:fourxfour", "h100"])
 def test_an_unknown_topology_is_refused(topology):
     with pytest.raises(UserError, match=rf"--topology={topology}: expected KIND:SHAPE such as v5e:4x4"):
         describe(topology)
@@ -53,7 +57,7 @@ def test_model_flops_do_not_depend_on_how_the_model_is_run():
 
 @needs_libtpu
 def test_a_program_knows_what_it_is_compiled_for(mesh):
-    assert layers.platform() == "cpu"
+    assert layers.platform() == "any"
     with jax.set_mesh(mesh):
         assert layers.platform() == "tpu"
 
@@ -71,6 +75,19 @@ def test_a_compiled_step_costs_what_the_formula_says(mesh):
     state = restorable(plan._functions(experiment), mesh)
     known = plan.bytes_each(state) + plan.bytes_each(plan._batch(experiment, mesh))
     assert compiled.memory.arguments == pytest.approx(known, rel=0.01)
+
+
+@needs_cuda
+def test_a_step_compiled_for_gpus_costs_the_same(capsys):
+    experiment = dataclasses.replace(EXPERIMENT, compute=ComputeConfig(dtype="bfloat16", remat="none"))
+    mesh = make_mesh(experiment.mesh, describe("h100:1x4").devices)
+    compiled = plan.compile_step(experiment, mesh)
+    assert compiled.counts.flops == pytest.approx(plan.model_flops(experiment) / mesh.size, rel=0.03)
+    assert not compiled.counts.unknown and compiled.counts.sent
+    state = restorable(plan._functions(experiment), mesh)
+    known = plan.bytes_each(state) + plan.bytes_each(plan._batch(experiment, mesh))
+    assert compiled.memory.arguments == pytest.approx(known, rel=0.01)
+    assert len(describe("a100:2x8", slices=2).devices) == 32
 
 
 @needs_libtpu
