@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from taggen_jax.metrics.table import render
 from taggen_jax.parallel import hosts
 from taggen_jax.predictions import NAME, to_line
 from taggen_jax.prepared import Prepared
+from taggen_jax.runs.workdir import Workdir
 from taggen_jax.tagger import Tagger, best_step, open_workdir
 from taggen_jax.terminal import counted
 
@@ -36,6 +38,8 @@ def run(
     experiment: Experiment | None = None,
 ) -> dict[str, float]:
     """Writes metrics.json and predictions.jsonl into `output` (the workdir by default), prints the table.
+
+    Another folder than the workdir also gets what `taggen report` reads: the vocabulary and the training log.
 
     What a line of predictions.jsonl holds is said in `taggen_jax.predictions`; scores are inclusion
     probabilities.
@@ -58,12 +62,15 @@ def run(
         batches = prepared.eval_batches(experiment, split, experiment.generate.batch_size)
         answers = predictions(tagger, params, batches, prepared, split)
         for row, found, gold in counted(answers, rows, "evaluate", "products") if writes else answers:
-            scored = prediction(finish(found), gold, row["text"])
+            scored = prediction(finish(found), gold, row)
             evaluation.add(scored)
             file.write(to_line(row["id"], scored))
     metrics = evaluation.result()
     if writes:
         write_json(output / "metrics.json", metrics)
+        for path in (Workdir(workdir).vocabulary, Workdir(workdir).metrics):
+            if path.exists() and output.resolve() != workdir.resolve():
+                shutil.copyfile(path, output / path.name)
         print(render(metrics))
     return metrics
 
@@ -75,7 +82,7 @@ def score(
     evaluation = Evaluation(prepared.counts, len(prepared.source("train")), prepared.parents)
     samples: list[Prediction] = []
     for row, tagged, gold in predictions(tagger, params, batches, prepared, split):
-        scored = prediction(tagged, gold, row["text"])
+        scored = prediction(tagged, gold, row)
         evaluation.add(scored)
         if len(samples) < SAMPLES:
             samples.append(scored)
@@ -101,12 +108,13 @@ def predictions(
         yield row, tagged, tuple(tags[i] for i in row["tags"])
 
 
-def prediction(tagged: Tagged, gold: tuple[str, ...], text: str) -> Prediction:
+def prediction(tagged: Tagged, gold: tuple[str, ...], row: Row) -> Prediction:
     return Prediction(
         gold=gold,
         tags=tagged.tags,
         ranked=tuple(tag for tag, _ in tagged.ranked),
         scores=tuple(score for _, score in tagged.ranked),
-        text=text,
+        text=row["text"],
+        language=row["language"],
         duplicates=tagged.duplicates,
     )

@@ -29,8 +29,8 @@ SHOWN = {
 def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pathlib.Path) -> None:
     """Learns on the predictions of `fit`, fuses those of `apply`, and says what each system contributes.
 
-    Into `output` go predictions.jsonl, metrics.json, and fusion.json: weights, thresholds, and the scores
-    with every system left out and every one alone.
+    Into `output` go predictions.jsonl, metrics.json, vocabulary.json (for `taggen report`), and fusion.json:
+    weights, thresholds, and the scores with every system left out and every one alone.
 
     Args:
       fit: folders of predictions.jsonl, one a system, of products that none of them was trained on.
@@ -55,6 +55,7 @@ def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pa
         for item, answer in zip(asked[0], answers, strict=True):
             file.write(predictions.to_line(item.id, answer))
     write_json(output / "metrics.json", metrics)
+    prepared.vocabulary.save(output / "vocabulary.json")
     print(render(metrics))
     rows = [(everything, metrics)]
     for kept in _parts(len(fit)):
@@ -122,6 +123,7 @@ def _fused(
             ranked=tuple(tag for tag, _ in ranked),
             scores=tuple(score for _, score in ranked),
             text=item.prediction.text,
+            language=item.prediction.language,
         )
         evaluation.add(answer)
         answers.append(answer)

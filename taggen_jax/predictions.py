@@ -22,7 +22,8 @@ class Answered:
 
 def to_line(id: str, prediction: Prediction, **more: Any) -> str:
     """One line: "id"; "tags", the answer, best first, with "scores"; "gold"; "candidates", the longer ranking
-    that the measures at k look at, as [tag, score] pairs; "duplicates", where repeats were dropped; "text".
+    that the measures at k look at, as [tag, score] pairs; "language", where it is known; "duplicates", where
+    repeats were dropped; "text".
     """
     scores = dict(zip(prediction.ranked, rounded(prediction.scores or ()), strict=True))
     line: dict[str, Any] = {
@@ -32,6 +33,8 @@ def to_line(id: str, prediction: Prediction, **more: Any) -> str:
         "gold": prediction.gold,
         "candidates": list(scores.items()),
     }
+    if prediction.language:
+        line["language"] = prediction.language
     if prediction.duplicates:
         line["duplicates"] = prediction.duplicates
     return json.dumps({**line, "text": prediction.text, **more}, ensure_ascii=False) + "\n"
@@ -88,6 +91,7 @@ def _parse(text: str, where: str) -> Answered:
             ranked=tuple(tag for tag, _ in ranked),
             scores=tuple(float(score) for _, score in ranked),
             text=line.get("text", ""),
+            language=line.get("language", ""),
             duplicates=line.get("duplicates", 0),
         )
         return Answered(line["id"], prediction)

@@ -15,9 +15,9 @@ from taggen_jax.runs.workdir import Workdir
 def run(workdir: pathlib.Path, output: pathlib.Path) -> None:
     """Writes a report about one evaluated workdir, or several: "first,second" compares them with the first.
 
-    A workdir holds the predictions.jsonl of `taggen evaluate` (or of `taggen crossval`), and vocabulary.json;
-    metrics.jsonl adds the curves of training, metrics.json the propensity-scored measures. The page loads
-    nothing from elsewhere and runs no script.
+    A workdir, or another folder that `taggen evaluate --output`, `crossval` or `fuse` wrote, holds
+    predictions.jsonl and vocabulary.json; metrics.jsonl adds the curves of training, metrics.json the
+    propensity-scored measures. The page loads nothing from elsewhere and runs no script.
 
     Raises:
       UserError: a workdir was not evaluated, or matplotlib is not installed.

@@ -43,6 +43,7 @@ def make_rows(
                 source=np.array(source, np.int32),
                 fields=_cut(counts, len(source) - len(tokenizer.before) - 1),
                 tags=_tag_ids(product.tags, text, vocabulary),
+                language=product.language,
                 complete=product.complete,
                 truncated=tokenizer.cuts(pieces, length),
             )

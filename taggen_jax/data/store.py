@@ -36,6 +36,7 @@ class Row(TypedDict):
       fields: int32[F], how many of these ids, in order, come from each piece of the experiment's `text`; the
         rest are the tokenizer's own, before and after them.
       tags: int32[N], vocabulary ids in text order.
+      language: of the text; "" where nobody says.
       complete: whether these are all the tags that the product has.
       truncated: whether `source` lost the end of `text`.
     """
@@ -46,6 +47,7 @@ class Row(TypedDict):
     source: np.ndarray
     fields: np.ndarray
     tags: np.ndarray
+    language: str
     complete: bool
     truncated: bool
 
@@ -149,7 +151,7 @@ def _move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
 def _features() -> tfds.features.FeaturesDict:
     ids = tfds.features.Tensor(shape=(None,), dtype=np.int32)
     text = tfds.features.Text()
-    texts = {"id": text, "group": text, "text": text}
+    texts = {"id": text, "group": text, "text": text, "language": text}
     flags = {"complete": np.bool_, "truncated": np.bool_}
     return tfds.features.FeaturesDict({**texts, "source": ids, "fields": ids, "tags": ids, **flags})
 
@@ -171,7 +173,8 @@ def _parse(record: bytes) -> Row:
         source=ids("source"),
         fields=ids("fields"),
         tags=ids("tags"),
-        # Data of before there was such a column: there, products without tags were said to have none.
+        language=(fields["language"].bytes_list.value or [b""])[0].decode(),
+        # Data of before there were such columns: there, products without tags were said to have none.
         complete=bool((fields["complete"].int64_list.value or [1])[0]),
         truncated=bool(fields["truncated"].int64_list.value[0]),
     )

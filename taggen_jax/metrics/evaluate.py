@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from taggen_jax.metrics.accumulator import Accumulator
 from taggen_jax.metrics.calibration import Calibration
 from taggen_jax.metrics.hierarchy import Hierarchy
+from taggen_jax.metrics.languages import Languages
 from taggen_jax.metrics.outputs import Outputs
 from taggen_jax.metrics.prediction import Prediction, Tag
 from taggen_jax.metrics.presence import Presence
@@ -32,6 +33,7 @@ class Evaluation(Accumulator):
         "risk",
         "presence",
         "hierarchy",
+        "languages",
     )
 
     def __init__(
@@ -57,6 +59,7 @@ class Evaluation(Accumulator):
         self.risk = Risk()
         self.presence = Presence()
         self.hierarchy = Hierarchy(dict((parents or {}).items()))
+        self.languages = Languages()
 
     def add(self, prediction: Prediction) -> None:
         """Scores one product."""

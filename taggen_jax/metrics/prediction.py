@@ -16,6 +16,7 @@ class Prediction:
       ranked: a longer ranking for the measures at k, best first; () means `tags`.
       scores: the probability of each tag in `ranked`; None where there are none to be calibrated.
       text: what the tags were read from, for the present and the absent; "" where it is unknown.
+      language: of the product; "" where it is unknown.
       duplicates: repeats that were dropped before this object was made; those found in `tags` are added.
     """
 
@@ -24,6 +25,7 @@ class Prediction:
     ranked: tuple[Tag, ...] = ()
     scores: tuple[float, ...] | None = None
     text: str = ""
+    language: str = ""
     duplicates: int = 0
 
     def __post_init__(self) -> None:

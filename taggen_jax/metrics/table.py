@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from taggen_jax.metrics import languages
 from taggen_jax.metrics.ranking import DEPTHS
 from taggen_jax.metrics.risk import COVERAGES
 from taggen_jax.metrics.slices import DECILES, DEPTH, SLICES
@@ -88,6 +89,12 @@ def render(result: Mapping[str, float]) -> str:
             ("by place, %", "P", "R", "F1", f"F1@{DEPTH}", f"recall@{DEPTH}", "positives"),
             _with_positives(
                 result, halves, (*(f"micro_{part}" for part in PARTS), f"f1_at_{DEPTH}", f"recall_at_{DEPTH}")
+            ),
+        ),
+        (
+            ("by language, %", "P", "R", "F1", f"P@{DEPTH}", "positives"),
+            _with_positives(
+                result, languages.named(result), (*(f"micro_{part}" for part in PARTS), f"p_at_{DEPTH}")
             ),
         ),
         (("scores", "%"), _percents(result, SCORES, ("",))),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from taggen_jax.metrics import languages
 from taggen_jax.metrics.bootstrap import Sample, compare
 from taggen_jax.metrics.calibration import BINS
 from taggen_jax.metrics.curves import confusions, extremes, precision_recall
@@ -154,6 +155,7 @@ def _quality(runs: Sequence[Run]) -> Html:
     reliability = {name: rows[:, 1:3] / rows[:, :1] for name, rows in bins.items()}
     risks = {run.name: _thin(_coverage(run.evaluation.risk.curves()[:, 0])) for run in runs}
     names = [f"{name}, {least}+" if least else name for name, least in SLICES.items()]
+    spoken = languages.named(runs[0].metrics)
     drawn = [
         plots.lines(
             "Precision and recall, all pairs pooled", "recall", "precision", precision, **UNIT, top=1.02
@@ -184,6 +186,11 @@ def _quality(runs: Sequence[Run]) -> Html:
             "Risk when doubtful products are left out", "share answered", "risk, 1 - F1", risks, **UNIT
         ),
     ]
+    if len(spoken) > 1:
+        heights = _slices(runs, spoken.values(), "micro_f1")
+        drawn.append(
+            plots.bars("F1 by language of the product", "language", "micro-F1", list(spoken), heights)
+        )
     return join([element("h2", "Quality"), element("div", drawn, class_="plots")])
 
 

@@ -52,7 +52,7 @@ def test_nothing_asks_the_network(rows, tmp_path, monkeypatch):
 
 def test_unusual_rows_come_back(tmp_path):
     nothing = np.zeros(0, np.int32)
-    texts = {"id": "標\x00\u2028", "group": "🏳️‍🌈", "text": ""}
+    texts = {"id": "標\x00\u2028", "group": "🏳️‍🌈", "text": "", "language": "日本"}
     row = store.Row(
         **texts,
         source=np.array([2**31 - 1], np.int32),

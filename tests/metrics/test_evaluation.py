@@ -28,6 +28,7 @@ def a_prediction(draw) -> Prediction:
         ranked=ranked,
         scores=tuple(scores) if scores and ranked else None,
         text=draw(st.sampled_from(["", TEXT])),
+        language=draw(st.sampled_from(["", "de", "zh-Hant"])),
         duplicates=draw(st.integers(0, 3)),
     )
 
@@ -139,7 +140,9 @@ def test_every_result_is_in_the_table():
     """A measure that is added and forgotten in the table fails here."""
     evaluation = Evaluation({"ab"[i % 2] * (i + 1): n for i, n in COUNTS.items()}, 600, {"a": ["bb"]})
     gold = tuple(evaluation.slices.counts)
-    evaluation.add(Prediction(gold=gold, tags=gold[:4], ranked=gold, scores=(0.9,) * 7, text="a bb"))
+    evaluation.add(
+        Prediction(gold=gold, tags=gold[:4], ranked=gold, scores=(0.9,) * 7, text="a bb", language="en")
+    )
     evaluation.add(Prediction(gold=(), tags=()))
     result = evaluation.result()
     read = set()

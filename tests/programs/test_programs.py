@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from taggen_jax import evaluate, generate, prepare, train
+from taggen_jax import evaluate, generate, prepare, report, train
 from taggen_jax.errors import UserError
 from taggen_jax.interop import hf
 from taggen_jax.models import family
@@ -103,6 +103,15 @@ def test_evaluation_scores_every_row_and_agrees_with_its_predictions(trained, tm
     for line in written:
         assert line["scores"] == sorted(line["scores"], reverse=True)
         assert [tag for tag, _ in line["candidates"]][: len(line["tags"])] == line["tags"]
+    spoken = {line["language"] for line in written}
+    assert len(spoken) > 1 and all(f"language_{name}_micro_f1" in metrics for name in spoken)
+
+
+def test_what_evaluation_wrote_elsewhere_can_be_reported_on(trained, tmp_path):
+    evaluate.run(trained.workdir, trained.data, "test", tmp_path / "elsewhere")
+    report.run(tmp_path / "elsewhere", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "F1 by language of the product" in page and "Loss on validation" in page
 
 
 def test_a_copied_workdir_tags_raw_files_as_evaluation_tags_arrays(trained, tmp_path):

@@ -48,6 +48,7 @@ def workdir(folder, right: float, products: int = 80):
             ranked=tuple(ranked),
             scores=tuple(scores[tag] for tag in ranked),
             text=f"product {i} {EVIL}",
+            language=("en", EVIL)[i % 2],
         )
         lines.append(predictions.to_line(f"id-{i}", item))
     (folder / predictions.NAME).write_text("".join(lines), encoding="utf-8")
@@ -108,7 +109,7 @@ def test_every_section_and_plot_is_there(written):
         "Loss on validation",
         "Precision and recall, all pairs pooled",
     ]
-    assert len(page.alts) == 8
+    assert len(page.alts) == 9
 
 
 def test_nothing_is_loaded_from_elsewhere(written):

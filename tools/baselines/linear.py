@@ -23,8 +23,6 @@ from sklearn.linear_model import LogisticRegression
 
 from taggen_jax.errors import UserError
 
-NAME = ("id", "title")
-
 
 def features(splits: shared.Splits) -> dict[str, sp.csr_matrix]:
     """TF-IDF of every split, fitted on train: csr float64[products, words + characters]."""
@@ -32,7 +30,7 @@ def features(splits: shared.Splits) -> dict[str, sp.csr_matrix]:
     characters = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), min_df=2, sublinear_tf=True, max_features=200_000
     )
-    parts = ((words, shared.WHOLE), (characters, NAME))
+    parts = ((words, shared.WHOLE), (characters, shared.NAME))
     for vectorizer, fields in parts:
         vectorizer.fit(shared.texts(splits["train"], fields))
     return {

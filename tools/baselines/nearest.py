@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 
 import jax
+import minilm
 import numpy as np
 import shared
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from configs.debtags_minilm import minilm
+from configs.debtags_minilm import minilm as package
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.errors import UserError
 from taggen_jax.interop import hf
@@ -26,7 +27,7 @@ from taggen_jax.models import family
 from taggen_jax.models.layers import ComputeConfig
 
 NEIGHBOURS = 20
-LENGTH, BATCH = 64, 32
+LENGTH = 64  # ids of a product that MiniLM reads
 CHUNK = 256  # products that are compared with all training products at once
 
 Vectors = dict[str, object]  # rows of length 1 for each split: scipy's csr or numpy's
@@ -39,30 +40,20 @@ def on_tfidf(splits: shared.Splits) -> Vectors:
 
 
 def on_minilm(splits: shared.Splits) -> Vectors:
-    """Batches of like length, so that little is padding."""
-    folder = minilm()
-    config, params = hf.load(folder)
-    tokenizer, bundle = tokenizers.load(folder, "[MASK]"), family.build(config, ComputeConfig())
+    config, params = hf.load(package())
+    tokenizer, bundle = tokenizers.load(package(), "[MASK]"), family.build(config, ComputeConfig())
 
     @jax.jit
-    def mean(source_BS: jax.Array) -> jax.Array:
+    def mean(params: family.Params, source_BS: jax.Array) -> jax.Array:
         seen_BS = (source_BS != config.pad).astype(np.int32)
         memory_BSD = bundle.bind(params)(source_BS, seen_BS)
         return (memory_BSD * seen_BS[..., None]).sum(axis=1) / seen_BS.sum(axis=1)[:, None]
 
     def encoded(texts: list[str]) -> np.ndarray:
         ids = tokenizer.encode(texts, LENGTH)
-        order = np.argsort([len(row) for row in ids], kind="stable")
         vectors = np.zeros((len(texts), config.d_model), np.float32)
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            width = -(-max(len(ids[i]) for i in rows) // 32) * 32
-            source_BS = np.full((BATCH, width), config.pad, np.int32)
-            source_BS[:, 0] = tokenizer.eos  # rows that only fill the last batch
-            for b, i in enumerate(rows):
-                source_BS[b, : len(ids[i])] = ids[i]
-            vectors[rows] = np.asarray(mean(source_BS))[: len(rows)]
-            print(f"\r{start:,}/{len(order):,} products", end="", file=sys.stderr)
+        for rows in minilm.by_length(ids, range(len(ids))):
+            vectors[rows] = np.asarray(mean(params, minilm.padded(ids, rows, tokenizer)))[: len(rows)]
         return normalize(vectors)
 
     return {split: encoded(shared.texts(products)) for split, products in splits.items()}

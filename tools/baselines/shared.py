@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 
+from taggen_jax import predictions
 from taggen_jax.catalog.product import Product, source_text
 from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import CatalogConfig, expand, read
+from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.files import atomic_write
 from taggen_jax.metrics.evaluate import Evaluation
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.metrics.table import render
-from taggen_jax.predictions import NAME, to_line
 
 WHOLE = ("id", "title", "description")
+NAME = ("id", "title")
 RANKED = 32  # more than any measure at k needs, for those who fuse
 SPLITS = ("train", "validation", "test")
 
@@ -74,6 +76,15 @@ def gold(products: Sequence[Product], tags: Sequence[str]) -> np.ndarray:
     return found
 
 
+def columns(products: Sequence[Product], tags: Sequence[str]) -> np.ndarray:
+    """int32 [products, K]: the columns of each product's tags, filled up with -1."""
+    found = [np.flatnonzero(row) for row in gold(products, tags)]
+    table = np.full((len(found), max(map(len, found))), -1, np.int32)
+    for row, places in zip(table, found, strict=True):
+        row[: len(places)] = places
+    return table
+
+
 def best_threshold(scores: np.ndarray, right: np.ndarray, missing: int) -> float:
     """The threshold of best micro-F1; `missing` gold pairs have tags that no column stands for."""
     order = np.argsort(-scores, axis=None, kind="stable")
@@ -90,7 +101,8 @@ def finish(
     output: pathlib.Path | None,
     **more: Any,
 ) -> None:
-    """Writes OUTPUT/{validation,test}/predictions.jsonl, prints test's table and one JSON line.
+    """Writes predictions.jsonl, and the vocabulary for `taggen report`, into OUTPUT/{validation,test}; prints
+    test's table and one JSON line.
 
     Args:
       validation, test: float [products, tags], the tags as in `tag_counts`.
@@ -106,10 +118,11 @@ def finish(
         for product, row in zip(splits[split], scores, strict=True):
             answer = _prediction(product, row, list(counts), threshold)
             evaluation.add(answer)
-            lines.append(to_line(product.id, answer))
+            lines.append(predictions.to_line(product.id, answer))
         if output:
-            with atomic_write(output / split / NAME) as file:
+            with atomic_write(output / split / predictions.NAME) as file:
                 file.writelines(lines)
+            Vocabulary.from_counts(counts).save(output / split / "vocabulary.json")
     result = evaluation.result()
     print(render(result))
     print(json.dumps({"system": system, **more, "threshold": threshold, **result}))
@@ -123,4 +136,5 @@ def _prediction(product: Product, row: np.ndarray, tags: Sequence[str], threshol
         ranked=tuple(tags[i] for i in best),
         scores=tuple(row[best].tolist()),
         text=source_text(product, WHOLE),
+        language=product.language,
     )
