@@ -4,8 +4,12 @@ import difflib
 import sys
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data.targets import most_tags
 from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.decode import exact
 from taggen_jax.decode import trie as tries
 from taggen_jax.decode.trie import Trie
 from taggen_jax.errors import UserError
@@ -21,8 +25,11 @@ def build(
     vocab_size: int,
     max_length: int,
     forbidden: Sequence[str] = (),
+    sizes: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], Trie]:
     """The tags that a search may write, and their trie, in which a tag's id is its place among them.
+
+    After the tags come `sizes`, the numbers that a list may begin with.
 
     These are the tags that some training product has: one seen only outside training has taught the model
     nothing (to offer it all the same, give it a count). Tags that do not fit into `max_length` are left out,
@@ -47,13 +54,43 @@ def build(
     tags = tuple(tag for tag in tags if len(ids[tag]) < max_length)
     try:
         return tags, tries.build(
-            [ids[tag] for tag in tags],
+            [*(ids[tag] for tag in tags), *map(tokenizer.encode_tag, sizes)],
             eos=tokenizer.eos,
             separator=tokenizer.separator,
             vocab_size=vocab_size,
         )
     except ValueError as error:
         raise UserError(f"vocabulary.json: {error}; respell them by tags.synonyms, {_OR_OPEN}") from error
+
+
+def sizes(max_length: int) -> tuple[str, ...]:
+    """What a list of so many tokens may say of its size, where it begins with that: "0", "1", .."""
+    return tuple(map(str, range(most_tags(max_length) + 1)))
+
+
+def lists(
+    trie: Trie,
+    prefix: Sequence[int],
+    sizes: Sequence[str],
+    tokenizer: Tokenizer,
+    vocab_size: int,
+    sets_GX: np.ndarray | None = None,
+) -> exact.Forest | exact.BySize:
+    """What exact scoring reads: the tags after `prefix`, or after it and each size that a list begins with.
+
+    Args:
+      trie: of the tags alone.
+      prefix, sets_GX: as of `exact.forest`.
+      sizes: () for lists without.
+      tokenizer: of the tags.
+      vocab_size: of the model.
+    """
+    if not sizes:
+        return exact.forest(trie, prefix, sets_GX=sets_GX)
+    words = [tokenizer.encode_tag(size) for size in sizes]
+    first = tries.build(words, eos=trie.eos, separator=trie.separator, vocab_size=vocab_size)
+    after = (exact.forest(trie, [*prefix, *ids, trie.separator], sets_GX=sets_GX) for ids in words)
+    return exact.BySize(exact.forest(first, prefix), tuple(after))
 
 
 def offered(vocabulary: Vocabulary, forbidden: Sequence[str] = ()) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from taggen_jax import closed, searches
 from taggen_jax import config as configs
 from taggen_jax import experiment as experiments
-from taggen_jax import searches
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.decode.constraint import tables
@@ -189,7 +189,9 @@ def _to_stablehlo(
     tokenizer = tokenizers.load(work.tokenizer, experiment.tags.separator)
     index = None
     if settings.vocabulary == "closed":
-        index = tables(closed_trie(settings, config, Vocabulary.load(work.vocabulary), tokenizer)[1])
+        words = closed.sizes(settings.decode.max_length) if experiment.tags.size_prefix else ()
+        vocabulary = Vocabulary.load(work.vocabulary)
+        index = tables(closed_trie(settings, config, vocabulary, tokenizer, words)[1], sizes=len(words))
     search = searches.beams(family.build(config, experiment.compute), of_family(settings.decode, config))
     params = jax.tree.map(lambda leaf: leaf[...], leaves)
     about = {
@@ -197,6 +199,7 @@ def _to_stablehlo(
         "eos": config.eos,
         "separator": tokenizer.tags.separator,
         "vocabulary": settings.vocabulary,
+        "size_prefix": experiment.tags.size_prefix,
         "search": configs.to_dict(settings.decode),
     }
     stablehlo.save(new, search, (params, index), experiment.stream.source_length, about)

@@ -21,7 +21,7 @@ from taggen_jax.data.corruption import Denoiser
 from taggen_jax.data.examples import Batch
 from taggen_jax.data.packing import Place
 from taggen_jax.data.store import Split
-from taggen_jax.data.targets import Targets
+from taggen_jax.data.targets import Targets, most_tags
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -96,7 +96,14 @@ class Prepared:
         return Denoiser(tokenizer, config.denoise, config.source_length, config.target_length)
 
     def _targets(self, experiment: Experiment) -> Targets:
-        return Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator))
+        length = experiment.stream.target_length
+        most = most_tags(length) if experiment.tags.size_prefix else -1
+        targets = Targets.of(self.vocabulary, self.tokenizer(experiment.tags.separator), most)
+        if targets.sizes and max(map(len, targets.sizes)) >= length:
+            raise UserError(
+                f"tags.size_prefix: stream.target_length={length} has no room for a size and an end; raise it"
+            )
+        return targets
 
 
 def _dropout(experiment: Experiment) -> tuple[float, ...]:

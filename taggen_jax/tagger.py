@@ -100,11 +100,14 @@ class Scores(NamedTuple):
 
 
 def scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
-    """The compiled (params, source_BS, forest, set_B) -> Scores: encode once, then read all tags."""
+    """The compiled (params, source_BS, lists, set_B) -> Scores: encode once, then read all tags."""
 
     @jax.jit
     def score(
-        params: Any, source_BS: jax.Array, forest: exact.Forest, set_B: jax.Array | None = None
+        params: Any,
+        source_BS: jax.Array,
+        lists: exact.Forest | exact.BySize,
+        set_B: jax.Array | None = None,
     ) -> Scores:
         model = bundle.bind(params)
         segments_BS = (source_BS != model.source_pad).astype(jnp.int32)
@@ -119,7 +122,7 @@ def scorer(bundle: Bundle, mesh: Mesh) -> Callable[..., Scores]:
                 )
                 return hidden_BXD[0]
 
-            return exact.log_probabilities(decode, model.unembed, forest, number)
+            return exact.of_lists(decode, model.unembed, lists, number)
 
         memory_BSD = model.encode(source_BS, segments_BS)
         set_B = searches.sets(set_B, source_BS)
@@ -171,14 +174,16 @@ class Tagger:
         vocabulary: Vocabulary,
         mesh: Mesh,
         config: experiments.GenerateConfig,
+        sized: bool = False,
     ) -> None:
-        """Compiles the vocabulary into tables where the config closes it.
+        """Compiles the vocabulary into tables where the config closes it. `sized`: see `answer`.
 
         Raises:
           UserError: the vocabulary cannot be closed, see `closed.build`, or its subsets do not fit it.
         """
         check_batch(config.batch_size, mesh, "generate.batch_size")
         self.tokenizer, self._mesh, self._select = tokenizer, mesh, config.select
+        self._sized = sized
         self._laid_out = _laid_out(bundle, mesh)
         self.lengths: set[int] = set()
         model: Any = bundle.config
@@ -193,16 +198,18 @@ class Tagger:
             return
         trie, sets_GX, everywhere = None, None, replicated(mesh)
         if config.vocabulary == "closed":
-            self._tags, trie = closed_trie(config, model, vocabulary, tokenizer)
+            words = closed.sizes(decode.max_length) if sized and config.mode != "exact" else ()
+            self._tags, trie = closed_trie(config, model, vocabulary, tokenizer, words)
             sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else None
         if config.mode == "exact":
             assert trie
-            forced = [decode.forced_first] if decode.forced_first >= 0 else []
-            forest = jax.device_put(exact.forest(trie, [model.start, *forced], sets_GX=sets_GX), everywhere)
-            score = scorer(bundle, mesh)
-            self._search = lambda params, x: score(params, x["source"], forest, x.get("set"))
+            prefix = [model.start, *([decode.forced_first] if decode.forced_first >= 0 else [])]
+            after = closed.sizes(decode.max_length)[1:] if sized else ()  # a first tag: no empty list
+            lists = closed.lists(trie, prefix, after, tokenizer.tags, model.vocab_size, sets_GX)
+            lists, score = jax.device_put(lists, everywhere), scorer(bundle, mesh)
+            self._search = lambda params, x: score(params, x["source"], lists, x.get("set"))
             return
-        table = jax.device_put(tables(trie, sets_GX), everywhere) if trie else None
+        table = jax.device_put(tables(trie, sets_GX, sizes=len(words)), everywhere) if trie else None
         if config.mode == "sample":
             lengths = dataclasses.replace(
                 decode, beams=config.sample.samples, n_best=1, groups=1, diversity=0.0
@@ -264,12 +271,12 @@ class Tagger:
             yield int(batch["row"][i]), dataclasses.replace(tagged, legal_mass=mass)
 
     def _of_beams(self, tokens_NT: np.ndarray, logprobs_N: np.ndarray) -> Tagged:
-        return answer(self.tokenizer, tokens_NT, logprobs_N, self._select)
+        return answer(self.tokenizer, tokens_NT, logprobs_N, self._select, self._sized)
 
     def _of_samples(self, tokens_WT: np.ndarray, _: np.ndarray) -> Tagged:
         """A score is the share of the drawn lists that hold the tag."""
         lists = (self.tokenizer.tags.decode_tags(tokens) for tokens in tokens_WT.tolist())
-        return select([(tags, 0.0) for tags in lists], self._select)
+        return select([(tags[self._sized :], 0.0) for tags in lists], self._select)
 
     def _of_scores(self, tags_K: np.ndarray, logprobs_K: np.ndarray) -> Tagged:
         """A score is the probability that the tag comes first (mode "exact"), or that it is there at all."""
@@ -284,9 +291,13 @@ def draws(source_BS: np.ndarray, pad: int) -> np.ndarray:
 
 
 def closed_trie(
-    config: experiments.GenerateConfig, model: Any, vocabulary: Vocabulary, tokenizer: Tokenizer
+    config: experiments.GenerateConfig,
+    model: Any,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    sizes: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], Trie]:
-    """The tags that a closed search may write, and their trie, see `closed.build`."""
+    """The tags that a closed search may write, and the trie of them and of `sizes`, see `closed.build`."""
     decode = of_family(config.decode, model)
     return closed.build(
         vocabulary,
@@ -294,6 +305,7 @@ def closed_trie(
         vocab_size=model.vocab_size,
         max_length=decode.max_length - (decode.forced_first >= 0),
         forbidden=config.forbidden,
+        sizes=sizes,
     )
 
 
@@ -308,12 +320,20 @@ def of_family(config: DecodeConfig, model: Any) -> DecodeConfig:
 
 
 def answer(
-    tokenizer: Tokenizer, tokens_NT: np.ndarray, logprobs_N: np.ndarray, config: SelectConfig
+    tokenizer: Tokenizer,
+    tokens_NT: np.ndarray,
+    logprobs_N: np.ndarray,
+    config: SelectConfig,
+    sized: bool = False,
 ) -> Tagged:
-    """Reads the hypotheses of one product, best first, and weighs their tags."""
+    """Reads the hypotheses of one product, best first, and weighs their tags.
+
+    Args:
+      sized: whether the first item of a hypothesis is the number of its tags.
+    """
     found = dict(zip(map(tuple, tokens_NT.tolist()), logprobs_N, strict=True))  # groups may find the same
     hypotheses = [
-        (tokenizer.tags.decode_tags(tokens), float(logprob))
+        (tokenizer.tags.decode_tags(tokens)[sized:], float(logprob))
         for tokens, logprob in found.items()
         if np.isfinite(logprob)
     ]
@@ -364,9 +384,7 @@ def open_workdir(
     bundle = build(experiment, vocabulary)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
     shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
-    dtype = jnp.dtype(
-        experiment.compute.dtype
-    )  # what they are cast to when used: half the memory in bfloat16
+    dtype = jnp.dtype(experiment.compute.dtype)  # what they are cast to when used: bfloat16 halves the memory
     like = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, dtype, sharding=s), bundle.shapes, shardings
     )
@@ -376,4 +394,5 @@ def open_workdir(
     checkpoints.close()
     rules = governance(root, experiment)
     config = rules.restrict(vocabulary) if rules else experiment.generate
-    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, config), params
+    sized = experiment.tags.size_prefix
+    return experiment, Tagger(bundle, tokenizer, vocabulary, mesh, config, sized), params

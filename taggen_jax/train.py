@@ -383,7 +383,8 @@ def _evaluations(
     tokenizer = prepared.tokenizer(experiment.tags.separator)
     rules = governance(work.root, experiment)
     config = rules.restrict(prepared.vocabulary) if rules else experiment.generate
-    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, config)
+    sized = experiment.tags.size_prefix
+    tagger = Tagger(training.bundle, tokenizer, prepared.vocabulary, mesh, config, sized)
 
     def evaluate(params: Any) -> tuple[dict[str, float], list[Prediction]]:
         batches = prepared.eval_batches(experiment, "validation", experiment.stream.batch_size)

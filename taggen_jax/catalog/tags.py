@@ -20,6 +20,8 @@ class TagsConfig:
         of the tags themselves.
       order: the order in which a model learns to write the tags of a product: most frequent in training
         first, by first mention in the text, or shuffled anew every epoch.
+      size_prefix: whether a target says first how many tags follow, as a number in a tag's place: "2<sep>red
+        <sep>lamp". A model then plans the whole set (Madaan et al., 2022), and knows when it is through.
       vocabulary: a file of governed tags, see `thesaurus`; "" where any tag is one.
       language: whose names in that file are the tags; "" takes the first name of each.
       unknown: what becomes of a tag that the file lacks: it stays, as a proposal, or it goes.
@@ -29,6 +31,7 @@ class TagsConfig:
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     separator: str = "<sep>"
     order: Literal["frequent", "text", "shuffled"] = "frequent"
+    size_prefix: bool = False
     vocabulary: str = ""
     language: str = ""
     unknown: Literal["propose", "drop"] = "propose"

@@ -286,8 +286,8 @@ class _Reader:
         if any(self.dropout):
             chance = np.random.default_rng((self.config.seed, epoch, number, _FIELDS))
             source = without(source, row["fields"], chance.random(len(self.dropout)) < self.dropout)
-        target = self.targets.ids(self._ordered(row["tags"], epoch, number), self.config.target_length)
-        target = target if row["complete"] else target[:-1]
+        ordered = self._ordered(row["tags"], epoch, number)
+        target = self.targets.ids(ordered, self.config.target_length, row["complete"])
         return Example(self._source(source), target, tags, row["complete"], number)
 
     def _source(self, ids: np.ndarray) -> np.ndarray:

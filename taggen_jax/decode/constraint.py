@@ -8,7 +8,11 @@ A beam stands at a node of a `trie.Trie`. From there it may go
 
 and the probabilities of these are renormalised to sum to 1. A new tag begins only while the longest of the
 vocabulary still fits, so that no output is cut: `max_length` needs room for it. Letters: A alphabet, N nodes,
-K children, G sets of tags, M tags of a list, P nodes on the path from the root to where a beam stands.
+K children, G sets of tags (and before them one of the sizes), M tags of a list, P nodes on the path from the
+root to where a beam stands.
+
+Where lists begin with their size, the sizes are words of the trie beside the tags, in a set of their own, set
+0: it holds while a list's first word is written, and that word counts as no tag.
 
 A used tag is not searched for at every step: when a tag is finished, the highest node on its path that has no
 unused tag left under it is closed, and a step takes the closed nodes (one a tag at most) from the legal ones.
@@ -34,7 +38,7 @@ DENSE_BYTES = 1 << 26  # tables of transitions up to this size are looked up, la
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["first_N", "letter_N", "lo_N", "words_A", "reach_GL", "next_GNA", "longest"],
-    meta_fields=["eos", "separator", "fan", "path"],
+    meta_fields=["eos", "separator", "fan", "path", "sized"],
 )
 @dataclasses.dataclass(frozen=True)
 class Tables:
@@ -42,10 +46,11 @@ class Tables:
 
     Attributes:
       first_N, letter_N, lo_N, words_A: see `Trie`.
-      reach_GL: int32, how many tags of each set have a leaf below the given one.
+      reach_GL: int32, how many tags of each set have a leaf below the given one; set 0 is of the sizes.
       next_GNA: int32, the child by a letter, ROOT where there is none that the set reaches; of all nodes, or
         (N = 1) of the root only.
       longest: int32, tokens of the longest tag.
+      sized: whether lists begin with their size.
       eos, separator: their letters.
       fan: K, at least the children of any node but the root; 0 where `next_GNA` knows all nodes.
       path: P, at least the tokens of the longest tag.
@@ -62,27 +67,35 @@ class Tables:
     separator: int
     fan: int
     path: int
+    sized: bool
 
     @property
     def nbytes(self) -> int:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self))
 
 
-def tables(trie: Trie, sets_GX: np.ndarray | None = None, dense_bytes: int = DENSE_BYTES) -> Tables:
+def tables(
+    trie: Trie, sets_GX: np.ndarray | None = None, dense_bytes: int = DENSE_BYTES, sizes: int = 0
+) -> Tables:
     """The arrays of a trie, for one or more sets of tags.
 
     Args:
-      trie: of X tags.
+      trie: of X tags, and of the sizes after them.
       sets_GX: bool, which tags each set allows, by vocabulary id; None stands for one set of all.
       dense_bytes: see `DENSE_BYTES`.
+      sizes: how many sizes; 0 for lists without.
 
     Raises:
       ValueError: a set is empty.
     """
     count = len(trie.tags_L)
-    allowed_GL = np.ones((1, count), bool) if sets_GX is None else sets_GX[:, trie.tags_L]
-    if not allowed_GL.any(axis=1).all():
-        raise ValueError(f"set {int(np.argmin(allowed_GL.any(axis=1)))} allows no tag")
+    allowed_GX = np.ones((1, count - sizes), bool) if sets_GX is None else sets_GX
+    if not allowed_GX.any(axis=1).all():
+        raise ValueError(f"set {int(np.argmin(allowed_GX.any(axis=1)))} allows no tag")
+    if sizes:
+        allowed_GX = np.pad(allowed_GX, ((1, 0), (0, sizes)))
+        allowed_GX[0, count - sizes :] = True
+    allowed_GL = allowed_GX[:, trie.tags_L]
     sets = power_of_two(len(allowed_GL))
     allowed_GL = np.pad(allowed_GL, ((0, sets - len(allowed_GL)), (0, 0)), mode="edge")
     reach_GL = np.pad(np.cumsum(allowed_GL, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
@@ -101,6 +114,7 @@ def tables(trie: Trie, sets_GX: np.ndarray | None = None, dense_bytes: int = DEN
         separator=trie.separator if whole else 1,
         fan=0 if dense else power_of_two(max(trie.fan, 1)),
         path=power_of_two(trie.levels),
+        sized=sizes > 0,
     )
 
 
@@ -124,11 +138,16 @@ class Place(NamedTuple):
     set_BW: jax.Array  # which set of tags the product may have: the same for all its beams
     node_BW: jax.Array
     depth_BW: jax.Array
-    count_BW: jax.Array  # finished tags
+    count_BW: jax.Array  # finished tags; -1 before the size
     path_BWP: jax.Array  # the nodes from the root (without it) to here; the rest is left over
     ends_BWP: jax.Array  # one past the last leaf at or under each of them
     used_BWM: jax.Array  # leaves of the finished tags, -1 for none
     closed_BWM: jax.Array  # nodes without an unused tag, ROOT for none
+
+    @property
+    def now_BW(self) -> jax.Array:
+        """The set of what may be written next: of the sizes first, where lists begin with one."""
+        return jnp.where(self.count_BW < 0, 0, self.set_BW)
 
 
 def constrain(tables: Tables, set_B: jax.Array, config: DecodeConfig, max_tags: int = 0) -> Constraint:
@@ -167,11 +186,12 @@ def constrain(tables: Tables, set_B: jax.Array, config: DecodeConfig, max_tags: 
 
     shape_BW = (set_B.shape[0], config.beams)
     zeros_BW = jnp.zeros(shape_BW, jnp.int32)
+    count_BW = zeros_BW - 1 if tables.sized else zeros_BW
     path_BWP = jnp.zeros((*shape_BW, tables.path), jnp.int32)
     used_BWM = jnp.full((*shape_BW, max(1, t_max // 2)), -1, jnp.int32)
-    set_BW = jnp.broadcast_to(set_B[:, None], shape_BW)
+    set_BW = jnp.broadcast_to(set_B[:, None] + tables.sized, shape_BW)
     start = Place(
-        set_BW, zeros_BW, zeros_BW, zeros_BW, path_BWP, path_BWP, used_BWM, jnp.zeros_like(used_BWM)
+        set_BW, zeros_BW, zeros_BW, count_BW, path_BWP, path_BWP, used_BWM, jnp.zeros_like(used_BWM)
     )
     return Constraint(start, rank, lambda at, move_BW: _move(tables, at, move_BW))
 
@@ -200,7 +220,7 @@ def _ranked_by_table(
 ) -> Ranked:
     """The best legal logits, their moves, and the logsumexp of all legal ones, by rows of `next_GNA`."""
     row_BW = jnp.zeros_like(at.node_BW) if tables.fan else at.node_BW
-    next_BWA = tables.next_GNA[at.set_BW, row_BW]
+    next_BWA = tables.next_GNA[at.now_BW, row_BW]
     closed_BWM = _offsets(tables, at, row_BW, tables.letter_N[at.closed_BWM])
     legal_BWA = _without(next_BWA != ROOT, closed_BWM)
     legal_BWA = legal_BWA.at[..., tables.eos].set(ends_BW).at[..., tables.separator].set(separates_BW)
@@ -264,7 +284,7 @@ def _places(x_BWX: jax.Array) -> jax.Array:
 
 def _reach(tables: Tables, at: Place, leaf: jax.Array) -> jax.Array:
     """How many tags of each product's set come before the leaves [B, W, ..]."""
-    return tables.reach_GL[at.set_BW.reshape(*at.set_BW.shape, *[1] * (leaf.ndim - 2)), leaf]
+    return tables.reach_GL[at.now_BW.reshape(*at.now_BW.shape, *[1] * (leaf.ndim - 2)), leaf]
 
 
 def _end(tables: Tables, at: Place) -> jax.Array:

@@ -19,7 +19,7 @@ decisions of a chunk, P decisions on the way to a tag, L tags, A alphabet, G set
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,27 @@ def log_probabilities(
     logprob_CE = jax.lax.map(chunk, parts)
     logprob = jnp.append(logprob_CE.reshape(-1), jnp.array([0.0, -jnp.inf]))
     return logprob[forest.way_LP].sum(axis=-1)
+
+
+class BySize(NamedTuple):
+    """Lists that begin with their size: the sizes 1, 2, .. as if they were tags, and the tags after each."""
+
+    sizes: Forest
+    tags: tuple[Forest, ...]
+
+
+def of_lists(
+    decode: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+    unembed: Callable[[jax.Array, jax.Array], jax.Array],
+    lists: Forest | BySize,
+    of: jax.Array | int = 0,
+) -> jax.Array:
+    """`log_probabilities` of the first tag; where a size comes before it, summed over the sizes."""
+    if isinstance(lists, Forest):
+        return log_probabilities(decode, unembed, lists, of)
+    size_K = log_probabilities(decode, unembed, lists.sizes)
+    after = (log_probabilities(decode, unembed, forest, of) for forest in lists.tags)
+    return functools.reduce(jnp.logaddexp, (size_K[k] + tag_L for k, tag_L in enumerate(after)))
 
 
 def _ancestors(parent_X: jax.Array, levels: int) -> jax.Array:

@@ -223,6 +223,19 @@ def test_a_target_holds_whole_tags_and_always_its_end(tags, length):
     assert targets.length(range(len(tags))) == len(targets.ids(range(len(tags)), 99))
 
 
+def test_a_target_with_a_size_says_how_many_tags_follow(vocabulary, tokenizer, targets):
+    sized = Targets.of(vocabulary, tokenizer, most=20)
+    for length in (3, 9, 40, 99):
+        for tags in ([], [2], [4, 0, 1], list(range(len(vocabulary.tags)))[:20]):
+            size, *names = tokenizer.tags.decode_tags(ids := sized.ids(tags, length))
+            kept = (vocabulary.tags[tag] for tag in tags)
+            assert all(name in kept for name in names)  # whole tags, in their order
+            assert int(size) == len(names) and len(ids) <= length and ids[-1] == tokenizer.tags.eos
+    assert int(size) == len(tags), "the longest target holds all"
+    unknown = sized.ids([4, 0], 99, complete=False)
+    assert unknown == [targets.pad, targets.separator, *targets.ids([4, 0], 99)[:-1]]
+
+
 def test_a_size_that_leaves_no_room_is_refused():
     for name in ("source_length", "target_length", "batch_size", "prefetch"):
         with pytest.raises(ValueError, match=f"{name}=0 must be at least 1"):

@@ -77,8 +77,11 @@ def legal(root, node, used, written, longest, max_tags):
     return moves
 
 
-def every_output(table_PV, tags, longest, max_tags=0, prefix=(BOS,)):
-    """tokens -> log-probability of all outputs, renormalised over the legal continuations."""
+def every_output(table_PV, tags, longest, max_tags=0, prefix=(BOS,), written=()):
+    """tokens -> log-probability of all outputs, renormalised over the legal continuations.
+
+    After `written`, which is part of the output, and certain.
+    """
     root, outputs = dict_trie(tags), {}
 
     def walk(tokens, state, node, used, logprob):
@@ -95,7 +98,7 @@ def every_output(table_PV, tags, longest, max_tags=0, prefix=(BOS,)):
             else:
                 walk((*tokens, token), follow(state, token), child, then, total)
 
-    walk((), functools.reduce(follow, prefix, 0), root, frozenset(), 0.0)
+    walk(written, functools.reduce(follow, (*prefix, *written), 0), root, frozenset(), 0.0)
     return outputs
 
 
@@ -162,11 +165,81 @@ def test_a_wide_search_equals_enumeration(dense_bytes, max_tags, tags, data):
 def tree_decode(inputs_X, positions_X, mask_XX):
     """The model's state at each node, from the tokens that the node may see, by position."""
     state_X = jnp.zeros_like(inputs_X)
-    for position in range(4):
+    for position in range(8):
         seen_XX = mask_XX & (positions_X == position)[None]
         token_X = jnp.where(seen_XX, inputs_X[None], 0).sum(axis=1)
         state_X = jnp.where(seen_XX.any(axis=1), follow(state_X, token_X), state_X)
     return state_X[:, None]
+
+
+def every_sized_output(table_PV, tags, sizes, longest):
+    """The same, of lists that begin with one of the sizes, which says what it likes."""
+    outputs = {}
+    for (*size, end), logprob in every_output(table_PV, sizes, T, max_tags=1).items():
+        table, state = np.float64(table_PV), functools.reduce(follow, (BOS, *size), 0)
+        either = np.logaddexp(table[state][EOS], table[state][SEP])
+        outputs[(*size, end)] = logprob + table[state][EOS] - either
+        base = logprob + table[state][SEP] - either
+        after = every_output(table_PV, tags, longest, written=(*size, SEP))
+        outputs |= {tokens: base + own for tokens, own in after.items()}
+    return outputs
+
+
+sized = strategies.lists(
+    strategies.lists(token, min_size=1, max_size=2).map(tuple).filter(lambda tag: tag not in [(7,), (7, 8)]),
+    min_size=5,
+    max_size=6,
+    unique=True,
+)
+
+
+@pytest.mark.parametrize("dense_bytes", [1 << 20, 0])
+@hypothesis.given(sized, strategies.data())
+@hypothesis.settings(max_examples=10, phases=[hypothesis.Phase.generate])
+def test_lists_with_a_size_equal_enumeration(dense_bytes, tags, data):
+    """Sizes that begin like tags, like each other, and count as no tag; for two sets of tags in one batch."""
+    sizes, longest = [(7,), (7, 8)], 2
+    subset = data.draw(strategies.sets(strategies.sampled_from(range(len(tags))), min_size=1))
+    sets_GX = np.array([[True] * len(tags), [i in subset for i in range(len(tags))]])
+    index = of_one_shape(
+        tables(
+            build(
+                [
+                    *tags,
+                    *sizes,
+                ]
+            ),
+            sets_GX,
+            dense_bytes,
+            sizes=len(sizes),
+        )
+    )
+    table_BPV, set_B = logit_tables(len(tags), 4), np.array([0, 1, 1, 0], np.int32)
+    beams = jax.device_get(search(table_BPV, index, set_B, CONFIG))
+    for product, group in enumerate(set_B):
+        allowed = [tag for tag, may in zip(tags, sets_GX[group], strict=True) if may]
+        expected = every_sized_output(np.asarray(table_BPV[product]), allowed, sizes, longest)
+        assert sum(map(np.exp, expected.values())) == pytest.approx(1)
+        found = found_outputs(beams, product)
+        assert found.keys() == expected.keys()
+        assert all(found[tokens] == pytest.approx(expected[tokens], abs=1e-4) for tokens in expected)
+
+
+def test_exact_scores_are_summed_over_the_sizes():
+    """Of one token and of two, after a forced token."""
+    tags, sizes, prefix = [(3,), (3, 4), (5,), (7, 8, 3)], [(7,), (7, 8), (9,)], (BOS, 6)
+    table_PV = np.asarray(logit_tables(6, 1))[0]
+    after = tuple(exact.forest(build(tags), (*prefix, *size, SEP)) for size in sizes)
+    lists = exact.BySize(exact.forest(build(sizes), prefix), after)
+    found = exact_scores(table_PV, lists, 0)
+    of_size = every_output(table_PV, sizes, T, max_tags=1, prefix=prefix)
+    for tag, logprob in zip(tags, found, strict=False):
+        ways = [
+            of_size[(*size, EOS)]
+            + every_output(table_PV, tags, T, max_tags=1, prefix=(*prefix, *size, SEP))[(*tag, EOS)]
+            for size in sizes
+        ]
+        assert logprob == pytest.approx(np.logaddexp.reduce(ways), abs=1e-4)
 
 
 @functools.partial(jax.jit, static_argnames="chunk")
@@ -174,7 +247,7 @@ def exact_scores(table_PV, forest, chunk):
     def unembed(state_X1, words_A):
         return table_PV[state_X1[:, 0]][:, words_A]
 
-    return exact.log_probabilities(tree_decode, unembed, forest)
+    return exact.of_lists(tree_decode, unembed, forest)
 
 
 @pytest.mark.parametrize("chunk", [7, 64])

@@ -6,12 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from taggen_jax import closed, evaluate, experiment, generate, main
+from taggen_jax import closed, evaluate, experiment, generate, main, train
+from taggen_jax.catalog.tags import TagsConfig
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.config import from_dict
 from taggen_jax.data import tokenizer as tokenizers
+from taggen_jax.decode.inclusion import SelectConfig
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import GenerateConfig
+from taggen_jax.tagger import answer
 from tests.programs.conftest import EXPERIMENT
 
 
@@ -66,6 +69,33 @@ def test_sampling_draws_valid_tags_whatever_stands_beside_a_product(trained, tmp
     for row in rows["there.jsonl"].values():
         assert len(set(row["tags"])) == len(row["tags"]) > 0 and set(row["tags"]) <= tags
         assert all(score * 16 == pytest.approx(round(score * 16), abs=1e-3) for score in row["scores"])
+
+
+@pytest.fixture(scope="module")
+def sized(trained, tmp_path_factory):
+    """A model that writes the number of tags first."""
+    train_config = dataclasses.replace(EXPERIMENT.train, steps=2, eval_every=2)
+    changed = dataclasses.replace(EXPERIMENT, tags=TagsConfig(size_prefix=True), train=train_config)
+    workdir = tmp_path_factory.mktemp("sized") / "workdir"
+    train.run(changed, trained.data, workdir)
+    return changed, workdir
+
+
+@pytest.mark.parametrize("mode", ["beam", "exact", "sample"])
+def test_a_size_is_no_tag(sized, trained, tmp_path, mode):
+    changed, workdir = sized
+    settings = dataclasses.replace(changed.generate, mode=mode, select=SelectConfig(threshold=0.0))
+    changed = dataclasses.replace(changed, generate=settings)
+    metrics = evaluate.run(workdir, trained.data, "test", tmp_path, changed)
+    assert metrics["invalid_rate"] == metrics["duplicate_rate"] == 0 < metrics["predicted_tags"]
+
+
+def test_what_is_written_freely_is_read_after_its_size(tokenizer):
+    ids = [
+        token for tag in ("2", "tea", "red") for token in (*tokenizer.encode_tag(tag), tokenizer.separator)
+    ]
+    read = answer(tokenizer, np.array([ids[:-1]]), np.zeros(1), SelectConfig(), sized=True)
+    assert read.tags == ("tea", "red")
 
 
 def test_the_legal_mass_is_reported_where_asked(trained, tmp_path):
