@@ -61,11 +61,14 @@ class Records(Protocol):
 
 
 class Split(Sequence[Row]):
-    """The rows of one split, read at random from disk."""
+    """The rows of one split, read at random from disk.
 
-    def __init__(self, records: Records | None) -> None:
-        """`records` are what `write` wrote; None for a split without rows, which has no file."""
-        self._records = records
+    Reading raises a UserError where a file has vanished, or is cut or damaged.
+    """
+
+    def __init__(self, records: Records | None, folder: pathlib.Path) -> None:
+        """`records` are what `write` wrote into `folder`; None for a split without rows and files."""
+        self._records, self._folder = records, folder
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -75,11 +78,20 @@ class Split(Sequence[Row]):
         """Reads one row."""
         if not self._records or not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        return _parse(self._records[index])
+        return self.read([index])[0]
 
     def read(self, indices: Sequence[int]) -> list[Row]:
         """Reads some rows at once, which is faster than one by one."""
-        return [_parse(record) for record in self._records.__getitems__(indices)] if self._records else []
+        if not self._records:
+            return []
+        try:
+            return [_parse(record) for record in self._records.__getitems__(indices)]
+        except (RuntimeError, IndexError) as error:  # ArrayRecord's; IndexError where a file is cut
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self._folder}: rows cannot be read ({reason}); bring the files back, or prepare anew, then "
+                "run the same command again: training resumes at its newest checkpoint"
+            ) from error
 
 
 def write(folder: str | os.PathLike[str], splits: Mapping[str, Iterable[Row]]) -> None:
@@ -108,8 +120,9 @@ def open_split(folder: str | os.PathLike[str], split: str) -> Split:
     if split not in builder.info.splits:
         raise UserError(f"{folder}: got split {split!r}, expected one of {', '.join(builder.info.splits)}")
     if not builder.info.splits[split].num_examples:
-        return Split(None)
-    return Split(builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES))
+        return Split(None, folder)
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    return Split(builder.as_data_source(split, deserialize_method=raw), folder)
 
 
 def split_sha256(folder: str | os.PathLike[str], split: str) -> str:

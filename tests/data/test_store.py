@@ -30,6 +30,28 @@ def test_rows_come_back_in_their_order(data_dir, rows):
         assert_rows_equal(rows[number], row)
 
 
+def spoil(file, how):
+    content = file.read_bytes()
+    file.unlink()
+    if how == "damaged":
+        file.write_bytes(content[: len(content) // 8] + bytes(len(content) // 2))
+    if how == "cut":
+        file.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("how", ["vanished", "damaged", "cut"])
+def test_a_file_that_cannot_be_read_is_the_users_to_mend(rows, tmp_path, how):
+    store.write(tmp_path, {"train": rows})
+    split = store.open_split(tmp_path, "train")
+    spoil(next(tmp_path.glob("*.array_record-*")), how)
+    for read in (lambda: split[5], lambda: split.read([3, 5])):
+        with pytest.raises(
+            UserError, match=rf"{tmp_path}: rows cannot be read .*bring the files back"
+        ) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
 def test_tensorflow_datasets_opens_it(data_dir, rows):
     import tensorflow_datasets as tfds
 

@@ -243,3 +243,15 @@ def test_a_size_that_leaves_no_room_is_refused():
     for name in ("seed", "threads"):
         with pytest.raises(ValueError, match=f"{name}=-1"):
             StreamConfig(**{name: -1})
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_reader_that_fails_ends_the_stream(rows, targets, tmp_path, threads):
+    """It does so in the loop that waits for it, whichever thread it read in."""
+    store.write(tmp_path, {"train": rows})
+    split, config = store.open_split(tmp_path, "train"), StreamConfig(**SIZES, threads=threads)
+    next(tmp_path.glob("*.array_record-*")).unlink()
+    stream = train_batches(split, targets, config, order="text")
+    with pytest.raises(UserError, match="rows cannot be read"):
+        next(stream)
+    stream.close()
