@@ -89,7 +89,7 @@ class Split(Sequence[Row]):
         except (RuntimeError, IndexError) as error:  # ArrayRecord's; IndexError where a file is cut
             reason = " ".join(str(error).split())
             raise UserError(
-                f"{self._folder}: rows cannot be read ({reason}); bring the files back, or prepare anew, then "
+                f"{self._folder}: rows cannot be read ({reason}); bring them back, or prepare anew, then "
                 "run the same command again: training resumes at its newest checkpoint"
             ) from error
 

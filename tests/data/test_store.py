@@ -45,9 +45,7 @@ def test_a_file_that_cannot_be_read_is_the_users_to_mend(rows, tmp_path, how):
     split = store.open_split(tmp_path, "train")
     spoil(next(tmp_path.glob("*.array_record-*")), how)
     for read in (lambda: split[5], lambda: split.read([3, 5])):
-        with pytest.raises(
-            UserError, match=rf"{tmp_path}: rows cannot be read .*bring the files back"
-        ) as caught:
+        with pytest.raises(UserError, match=rf"{tmp_path}: rows cannot be read .*bring them back") as caught:
             read()
         assert "\n" not in str(caught.value)
 
