@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from taggen_jax import experiment
-from taggen_jax.main import VERBS
+from taggen_jax.verbs import VERBS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "configs").glob("*.py")))

@@ -28,7 +28,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),
         *("crossval", "compare", "fuse", "report", "vocabulary", "audit", "pseudo", "plan", "rehearse"),
     ),
-    ("main",),
+    ("main", "verbs"),
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

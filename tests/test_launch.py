@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from taggen_jax.main import VERBS
+from taggen_jax.verbs import VERBS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHELL = [*sorted((ROOT / "launch").glob("*.sh")), ROOT / "launch" / "slurm.sbatch"]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from taggen_jax.main import VERBS, main
+from taggen_jax.main import main
+from taggen_jax.verbs import VERBS
 
 
 def run(capsys, *arguments):
