@@ -23,7 +23,6 @@ from taggen_jax.catalog.readers import CatalogConfig
 from taggen_jax.data import store
 from taggen_jax.experiment import Experiment, differences
 from taggen_jax.models import family
-from taggen_jax.models.layers import BATCH_AXES
 from taggen_jax.parallel.mesh import AXES, MeshConfig, axis_sizes
 from taggen_jax.prepared import Prepared
 
@@ -39,7 +38,7 @@ LENGTH = 64  # ids of a source, and of a target
 def run(experiment: Experiment, data: pathlib.Path | None = None) -> None:
     """Prepares (or takes `data`), trains a step, resumes on another mesh, tags products and exports.
 
-    Prints what was made smaller than the config says, and the seconds of every part. Leaves nothing behind.
+    Prints what is not as the config says, and the seconds of every part. Leaves nothing behind.
 
     Raises:
       UserError: what the run itself would have raised.
@@ -48,7 +47,7 @@ def run(experiment: Experiment, data: pathlib.Path | None = None) -> None:
     begin = time.monotonic()
     small = shrunk(experiment, own_data=data is not None)
     for line in differences(experiment, small):
-        print(f"smaller: {line}")
+        print(f"changed: {line}")
     with tempfile.TemporaryDirectory(prefix="taggen-rehearse-") as folder:
         _rehearse(small, pathlib.Path(folder), data)
     print(f"rehearsed in {time.monotonic() - begin:.0f} s")
@@ -102,9 +101,6 @@ def shrunk(experiment: Experiment, *, own_data: bool) -> Experiment:
 
     Without data of its own it reads the demo catalog, whose columns and tags are not the config's.
     """
-    mesh = _fitting(experiment.mesh)
-    sizes = axis_sizes(mesh, DEVICES)
-    shares = math.prod(sizes[axis] for axis in BATCH_AXES)
     model, training = experiment.model, experiment.train
     shapes = family.build(model, experiment.compute).shapes
     if sum(leaf.size for leaf in jax.tree.leaves(shapes)) > LARGE:
@@ -114,17 +110,17 @@ def shrunk(experiment: Experiment, *, own_data: bool) -> Experiment:
     stream, tagging = experiment.stream, experiment.generate
     small = dataclasses.replace(
         experiment,
-        mesh=mesh,
+        mesh=_fitting(experiment.mesh),
         model=model,
         stream=dataclasses.replace(
             stream,
             source_length=min(stream.source_length, LENGTH),
             target_length=min(stream.target_length, LENGTH),
-            batch_size=min(stream.batch_size, experiment.train.accumulation * shares),
+            batch_size=experiment.train.accumulation * DEVICES,  # any mesh can share these out
         ),
         train=dataclasses.replace(training, eval_every=0, save_every=0, eval_products=0),
         log=dataclasses.replace(experiment.log, tensorboard=False, wandb_project=""),
-        generate=dataclasses.replace(tagging, batch_size=min(tagging.batch_size, 4 * DEVICES)),
+        generate=dataclasses.replace(tagging, batch_size=4 * DEVICES),
     )
     if own_data:
         return small
