@@ -12,10 +12,11 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from taggen_jax import experiment as experiments
 from taggen_jax import governed
@@ -31,9 +32,11 @@ from taggen_jax.catalog.splits import Deduplicator, SplitConfig, split_of
 from taggen_jax.catalog.tags import TagsConfig
 from taggen_jax.catalog.thesaurus import Term, Thesaurus
 from taggen_jax.catalog.vocabulary import Vocabulary
+from taggen_jax.data import beam as beamed
 from taggen_jax.data import preflight, store
 from taggen_jax.data import tokenizer as tokenizers
 from taggen_jax.data.rows import make_rows
+from taggen_jax.data.store import Row
 from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
@@ -52,10 +55,12 @@ def run(
     test: Sequence[str] = (),
     corrections: Sequence[str] = (),
     strict: bool = False,
+    beam: str = "",
 ) -> None:
     """Prepares the files of `input`, split by hash, or those of `train`, `validation` and `test` as they are.
 
-    The tags of products are corrected by the files of `corrections`, see `catalog.corrections`.
+    The tags of products are corrected by the files of `corrections`, see `catalog.corrections`. With `beam`,
+    Apache Beam's own options, its workers tokenise and write the rows, see `data.beam`: to the same arrays.
 
     Raises:
       UserError: no input, an output folder with something in it, a failed check; with `strict` any bad row.
@@ -79,7 +84,7 @@ def run(
         if corrections:
             print(correct.describe())
         _keep_vocabulary(spell, experiment.tags, folder)
-        _write(experiment, spool, folder)
+        _write(experiment, spool, folder, beam)
         os.replace(folder, output)  # over an empty folder, or none
     print(f"prepared {output}")
 
@@ -110,15 +115,25 @@ class Spool:
         self._files[split].write(json.dumps(dataclasses.asdict(product)) + "\n")
         self.counts[split] += 1
 
-    def products(self, split: str) -> Iterator[Product]:
-        """Reads a split back, to which nothing may be added any more."""
+    def path(self, split: str) -> pathlib.Path:
+        """The file of a split, to which nothing may be added any more."""
         if not self._files[split].closed:
             self._files[split].flush()
-        with self._paths[split].open() as file:
-            for line in file:
-                values = json.loads(line)
-                lists = {name: tuple(values[name]) for name in ("reviews", "tags")}
-                yield Product(**values | lists)
+        return self._paths[split]
+
+    def lines(self, split: str) -> Iterator[str]:
+        """Reads a split back as it lies there."""
+        with self.path(split).open() as file:
+            yield from file
+
+    def products(self, split: str) -> Iterator[Product]:
+        """Reads a split back."""
+        return map(_product, self.lines(split))
+
+
+def _product(line: str) -> Product:
+    values = json.loads(line)
+    return Product(**values | {name: tuple(values[name]) for name in ("reviews", "tags")})
 
 
 def _collect(
@@ -172,7 +187,7 @@ def _keep_vocabulary(spell: Speller, config: TagsConfig, folder: pathlib.Path) -
     Thesaurus(terms).save(folder / "proposals.jsonl")
 
 
-def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
+def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path, beam: str) -> None:
     """The second pass: tags and tokenizer from the training products, rows from all, then the checks."""
     if not spool.counts["train"]:
         raise UserError(
@@ -183,15 +198,23 @@ def _write(experiment: Experiment, spool: Spool, folder: pathlib.Path) -> None:
     vocabulary.save(folder / "vocabulary.json")
     tokenizer = _tokenizer(experiment, spool, vocabulary)
     tokenizer.save(folder / "tokenizer")
-    make = functools.partial(make_rows, fields=experiment.text, length=experiment.stream.source_length)
-    rows = {split: make(spool.products(split), tokenizer, vocabulary) for split in SPLITS}
-    store.write(folder, rows)
+    how: Any = {"fields": experiment.text, "length": experiment.stream.source_length}
+    make: beamed.Make = functools.partial(_rows, tokenizer=tokenizer, vocabulary=vocabulary, **how)
+    if beam:
+        beamed.write(folder, {split: spool.path(split) for split in SPLITS}, make, shlex.split(beam))
+    else:
+        store.write(folder, {split: make(spool.lines(split)) for split in SPLITS})
     splits = {split: store.open_split(folder, split) for split in SPLITS}
     findings = preflight.check(
         splits, tokenizer, vocabulary, experiment.stream.target_length, experiment.preflight
     )
     write_json(folder / "preflight.json", findings)
     experiments.save(experiment, folder / "config.json")
+
+
+def _rows(lines: Iterable[str], **how: Any) -> Iterator[Row]:
+    """Lines of a spooled split to rows; a function of this module, for workers to find."""
+    return make_rows(map(_product, lines), **how)
 
 
 def _tokenizer(experiment: Experiment, spool: Spool, vocabulary: Vocabulary) -> Tokenizer:

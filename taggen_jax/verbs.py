@@ -34,7 +34,7 @@ VERBS = {
     "prepare": Verb(
         "read, clean and check a catalog, train or load a tokenizer, write arrays",
         needs=("output",),
-        takes=("input", "train", "validation", "test", "corrections", "strict"),
+        takes=("input", "train", "validation", "test", "corrections", "strict", "beam"),
         config="file",
     ),
     "vocabulary": Verb(
@@ -259,6 +259,9 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
         "seconds without a sign of life after which a process is lost, and the others end with 134",
         lower_bound=1,
         flag_values=to,
+    ),
+    "beam": lambda to: flags.DEFINE_string(
+        "beam", "", "write the rows on Apache Beam, with these options of its own", flag_values=to
     ),
     "strict": lambda to: flags.DEFINE_boolean("strict", False, "stop at the first bad row", flag_values=to),
 }

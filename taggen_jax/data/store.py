@@ -19,7 +19,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from taggen_jax.errors import UserError
 
-_NAME, _VERSION = "taggen", "1.0.0"
+NAME, _VERSION = "taggen", "1.0.0"
 _INFO = "dataset_info.json"  # a folder without it is no dataset: it goes first and comes last
 _SHARD_ROWS = 200_000
 _CHUNK_ROWS = 1_000
@@ -104,7 +104,7 @@ def write(folder: str | os.PathLike[str], splits: Mapping[str, Iterable[Row]]) -
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rows.", dir=folder) as unfinished:
         _write(unfinished, splits)
-        _move(pathlib.Path(unfinished), folder)
+        move(pathlib.Path(unfinished), folder)
 
 
 def open_split(folder: str | os.PathLike[str], split: str) -> Split:
@@ -128,22 +128,14 @@ def open_split(folder: str | os.PathLike[str], split: str) -> Split:
 def split_sha256(folder: str | os.PathLike[str], split: str) -> str:
     """SHA-256 of the files that hold a split's rows, as hexadecimal digits."""
     digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(folder).glob(f"{_NAME}-{split}.array_record-*")):
+    for path in sorted(pathlib.Path(folder).glob(f"{NAME}-{split}.array_record-*")):
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
 def _write(folder: str, splits: Mapping[str, Iterable[Row]]) -> None:
-    identity = DatasetIdentity(
-        name=_NAME, version=tfds.core.Version(_VERSION), data_dir=folder, module_name=__name__
-    )
-    info = DatasetInfo(
-        builder=identity,
-        description="Products with the ids of their text and of their tags.",
-        features=_features(),
-        disable_shuffling=True,
-    )
+    info = description(folder)
     # The usual builder keeps a split in memory, or in temporary files that need TensorFlow; this one streams.
     writer = SequentialWriter(info, max_examples_per_shard=_SHARD_ROWS, file_format="array_record")
     writer.initialize_splits(list(splits))
@@ -154,14 +146,29 @@ def _write(folder: str, splits: Mapping[str, Iterable[Row]]) -> None:
     writer.close_all()
 
 
-def _move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
-    for earlier in [folder / _INFO, *folder.glob(f"{_NAME}-*.array_record-*")]:
+def description(folder: str) -> DatasetInfo:
+    """The dataset as TFDS describes it, without splits."""
+    identity = DatasetIdentity(
+        name=NAME, version=tfds.core.Version(_VERSION), data_dir=folder, module_name=__name__
+    )
+    return DatasetInfo(
+        builder=identity,
+        description="Products with the ids of their text and of their tags.",
+        features=features(),
+        disable_shuffling=True,
+    )
+
+
+def move(unfinished: pathlib.Path, folder: pathlib.Path) -> None:
+    """Puts the dataset of one folder in place of that of another; what else lies there stays."""
+    for earlier in [folder / _INFO, *folder.glob(f"{NAME}-*.array_record-*")]:
         earlier.unlink(missing_ok=True)
     for file in sorted(unfinished.iterdir(), key=lambda file: file.name == _INFO):
         os.replace(file, folder / file.name)
 
 
-def _features() -> tfds.features.FeaturesDict:
+def features() -> tfds.features.FeaturesDict:
+    """The columns of `Row`."""
     ids = tfds.features.Tensor(shape=(None,), dtype=np.int32)
     text = tfds.features.Text()
     texts = {"id": text, "group": text, "text": text, "language": text}
