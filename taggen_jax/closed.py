@@ -29,7 +29,7 @@ def build(
 ) -> tuple[tuple[str, ...], Trie]:
     """The tags that a search may write, and their trie, in which a tag's id is its place among them.
 
-    After the tags come `sizes`, the numbers that a list may begin with.
+    After the tags come `sizes`, the numbers that a list may begin with; a tag has to fit after the longest.
 
     These are the tags that some training product has: one seen only outside training has taught the model
     nothing (to offer it all the same, give it a count). Tags that do not fit into `max_length` are left out,
@@ -38,6 +38,8 @@ def build(
     Raises:
       UserError: there are no tags, none fits, the tokenizer cannot spell one, or a forbidden one is unknown.
     """
+    first = [tokenizer.encode_tag(size) for size in sizes]
+    room = max_length - max((len(ids) + 1 for ids in first), default=0)  # for a tag and the end
     tags = offered(vocabulary, forbidden)
     lost = [tag for tag in tags if not tokenizer.survives(tag)]
     if lost:
@@ -46,15 +48,15 @@ def build(
             f" (e.g. {_named(lost)}); respell them by tags.synonyms, train a tokenizer, {_OR_OPEN}"
         )
     ids = {tag: tokenizer.encode_tag(tag) for tag in tags}
-    long = [tag for tag in tags if len(ids[tag]) >= max_length]
+    long = [tag for tag in tags if len(ids[tag]) >= room]
     if len(long) == len(tags):
         raise UserError(f"generate.decode.max_length={max_length} has room for no tag and an end; raise it")
     if long:
         print(f"{len(long)} tags do not fit into max_length={max_length}: {_named(long)}", file=sys.stderr)
-    tags = tuple(tag for tag in tags if len(ids[tag]) < max_length)
+    tags = tuple(tag for tag in tags if len(ids[tag]) < room)
     try:
         return tags, tries.build(
-            [*(ids[tag] for tag in tags), *map(tokenizer.encode_tag, sizes)],
+            [*(ids[tag] for tag in tags), *first],
             eos=tokenizer.eos,
             separator=tokenizer.separator,
             vocab_size=vocab_size,

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from taggen_jax import closed, evaluate, experiment, generate, main, train
+from taggen_jax import closed, evaluate, experiment, generate, main
 from taggen_jax.catalog.tags import TagsConfig
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.config import from_dict
@@ -71,23 +71,23 @@ def test_sampling_draws_valid_tags_whatever_stands_beside_a_product(trained, tmp
         assert all(score * 16 == pytest.approx(round(score * 16), abs=1e-3) for score in row["scores"])
 
 
-@pytest.fixture(scope="module")
-def sized(trained, tmp_path_factory):
-    """A model that writes the number of tags first."""
-    train_config = dataclasses.replace(EXPERIMENT.train, steps=2, eval_every=2)
-    changed = dataclasses.replace(EXPERIMENT, tags=TagsConfig(size_prefix=True), train=train_config)
-    workdir = tmp_path_factory.mktemp("sized") / "workdir"
-    train.run(changed, trained.data, workdir)
-    return changed, workdir
-
-
 @pytest.mark.parametrize("mode", ["beam", "exact", "sample"])
-def test_a_size_is_no_tag(sized, trained, tmp_path, mode):
-    changed, workdir = sized
-    settings = dataclasses.replace(changed.generate, mode=mode, select=SelectConfig(threshold=0.0))
-    changed = dataclasses.replace(changed, generate=settings)
-    metrics = evaluate.run(workdir, trained.data, "test", tmp_path, changed)
+def test_a_size_is_no_tag(trained, tmp_path, mode):
+    """Read as if the model wrote sizes, of which it knows nothing."""
+    settings = dataclasses.replace(EXPERIMENT.generate, mode=mode, select=SelectConfig(threshold=0.0))
+    changed = dataclasses.replace(EXPERIMENT, tags=TagsConfig(size_prefix=True), generate=settings)
+    metrics = evaluate.run(trained.workdir, trained.data, "test", tmp_path, changed)
     assert metrics["invalid_rate"] == metrics["duplicate_rate"] == 0 < metrics["predicted_tags"]
+
+
+def test_every_tag_of_a_search_has_room_after_the_longest_size(tokenizer):
+    tags = Vocabulary.from_counts({"tea": 2, "a-tag-of-many-pieces": 1})
+    longest = max(len(tokenizer.encode_tag(tag)) for tag in tags.tags)
+    of_size = len(tokenizer.encode_tag("10"))
+    for sizes, room in (((), 0), (("0", "10"), of_size + 1)):
+        for length, count in ((longest + 1 + room, 2), (longest + room, 1)):
+            kept, _ = closed.build(tags, tokenizer, vocab_size=800, max_length=length, sizes=sizes)
+            assert len(kept) == count
 
 
 def test_what_is_written_freely_is_read_after_its_size(tokenizer):
