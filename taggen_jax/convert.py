@@ -23,8 +23,8 @@ from taggen_jax.decode.constraint import tables
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.files import new_folder, write_json
+from taggen_jax.interop import adapters, ct2, generation, hf, stablehlo
 from taggen_jax.interop import check as checks
-from taggen_jax.interop import ct2, generation, hf, stablehlo
 from taggen_jax.interop.leaf import Leaf
 from taggen_jax.interop.names import flatten
 from taggen_jax.models import family
@@ -122,7 +122,11 @@ def export(
     step = checkpoints.best_step()
     if step is None:
         raise UserError(f"{workdir}: no whole checkpoint in this workdir; train or import again")
-    leaves = jax.tree.map(lambda leaf: _cast(leaf, DTYPES.get(dtype, leaf.dtype)), checkpoints.leaves(step))
+    leaves, lora = checkpoints.leaves(step), experiment.train.lora
+    if lora.rank:
+        beside = Checkpoints(work.base, experiment.checkpoints, writing=False)
+        leaves = adapters.merged(beside.leaves(0) | leaves, lora)
+    leaves = jax.tree.map(lambda leaf: _cast(leaf, DTYPES.get(dtype, leaf.dtype)), leaves)
     if leaves.pop("tag_head", None):
         print("note: the tag head stays behind: other libraries have no such thing")
     with new_folder(output) as new:

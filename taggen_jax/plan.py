@@ -23,6 +23,7 @@ from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import BATCH_AXES
 from taggen_jax.parallel.mesh import check_batch, check_cut, make_mesh, param_shardings
 from taggen_jax.tagger import generator, of_family
+from taggen_jax.training import lora
 from taggen_jax.training.flops import model_flops
 from taggen_jax.training.state import restorable, state_shardings
 from taggen_jax.training.step import Training, jit_step
@@ -214,6 +215,7 @@ def remembered_bytes(experiment: Experiment, bundle: Bundle, decode: DecodeConfi
 def step_flops(experiment: Experiment) -> float:
     """Of one step over all devices, when nothing is computed twice."""
     bundle = family.build(experiment.model, dataclasses.replace(experiment.compute, remat="none"))
+    bundle = lora.adapt(bundle, experiment.train.lora)
     partition = _functions(experiment).partition
     return model_flops(bundle, partition, experiment.train, _batch(experiment, None))
 
@@ -232,7 +234,8 @@ def bytes_each(shapes: Any) -> float:
 
 
 def _functions(experiment: Experiment) -> Training:
-    return training_at(family.build(experiment.model, experiment.compute), experiment.train, 0)
+    bundle = family.build(experiment.model, experiment.compute)
+    return training_at(lora.adapt(bundle, experiment.train.lora), experiment.train, 0)
 
 
 def _batch(experiment: Experiment, mesh: Mesh | None) -> dict[str, jax.ShapeDtypeStruct]:

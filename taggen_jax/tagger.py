@@ -32,6 +32,7 @@ from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import causal_mask
 from taggen_jax.parallel import hosts
 from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
+from taggen_jax.runs.base import parameters
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
 from taggen_jax.training.step import within
@@ -383,15 +384,9 @@ def open_workdir(
     vocabulary = Vocabulary.load(workdir.vocabulary)
     bundle = build(experiment, vocabulary)
     tokenizer = tokenizers.load(workdir.tokenizer, experiment.tags.separator)
-    shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
-    dtype = jnp.dtype(experiment.compute.dtype)  # what they are cast to when used: bfloat16 halves the memory
-    like = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, dtype, sharding=s), bundle.shapes, shardings
-    )
     step = best_step(root, experiment) if step is None else step
-    checkpoints = Checkpoints(workdir.checkpoints, experiment.checkpoints, writing=False)
-    params = checkpoints.restore_params(step, like)
-    checkpoints.close()
+    dtype = jnp.dtype(experiment.compute.dtype)  # what they are cast to when used: bfloat16 halves the memory
+    params = parameters(workdir, experiment.checkpoints, experiment.train.lora, bundle, mesh, step, dtype)
     rules = governance(root, experiment)
     config = rules.restrict(vocabulary) if rules else experiment.generate
     sized = experiment.tags.size_prefix

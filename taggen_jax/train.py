@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from flax import traverse_util
 from jax.sharding import Mesh
 
 from taggen_jax import experiment as experiments
-from taggen_jax import governed, subsets
+from taggen_jax import governed, pretrained, subsets
 from taggen_jax.catalog.vocabulary import Vocabulary
 from taggen_jax.costs.chips import PEAKS
 from taggen_jax.data import store
@@ -26,21 +25,13 @@ from taggen_jax.errors import UserError
 from taggen_jax.evaluate import describe, score
 from taggen_jax.experiment import Experiment
 from taggen_jax.governed import governance
-from taggen_jax.interop import hf
 from taggen_jax.metrics.prediction import Prediction
 from taggen_jax.models import family
 from taggen_jax.models.family import Bundle, Params
 from taggen_jax.parallel import hosts
-from taggen_jax.parallel.mesh import (
-    check_batch,
-    check_cut,
-    make_mesh,
-    param_shardings,
-    put_batch,
-    put_share,
-)
+from taggen_jax.parallel.mesh import check_batch, check_cut, make_mesh, put_batch, put_share
 from taggen_jax.prepared import Prepared
-from taggen_jax.runs import encoded
+from taggen_jax.runs import base, encoded
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.logs import Log, means
 from taggen_jax.runs.profile import Profile
@@ -50,11 +41,10 @@ from taggen_jax.runs.watch import Spoiled, Watch
 from taggen_jax.runs.workdir import Workdir
 from taggen_jax.signals import TERMINATED, Stop
 from taggen_jax.tagger import Tagger, build
-from taggen_jax.training import encoder
+from taggen_jax.training import encoder, lora
 from taggen_jax.training.flops import model_flops
 from taggen_jax.training.state import adopt_params, create_state, restorable, state_shardings
 from taggen_jax.training.step import TrainConfig, Training, jit_step, within
-from taggen_jax.training.tag_rows import tag_rows
 from taggen_jax.training.thaw import thaw, thaws, training_at
 
 # Settings that a prepared folder was made with: with another value the model would read other text.
@@ -69,7 +59,6 @@ OF_THE_DATA = (
     "tags.language",
     "tags.unknown",
 )
-NAME_LENGTH = 16  # ids of a tag's name that the encoder reads
 MAY_CHANGE = (
     *("train.steps", "train.eval_", "train.save_every", "train.non_finite", "train.spike", "train.rollbacks"),
     *("log.", "checkpoints.", "mesh.", "generate."),
@@ -95,7 +84,7 @@ def run(experiment: Experiment, data: pathlib.Path, workdir: pathlib.Path, profi
     if hosts.first():
         _adopt(experiment, prepared, work)
     hosts.wait("workdir")
-    bundle = build(experiment, prepared.vocabulary)
+    bundle = lora.adapt(build(experiment, prepared.vocabulary), cfg.lora)
     check_cut(bundle.shapes, bundle.axes, mesh)
     checkpoints = Checkpoints(work.checkpoints, experiment.checkpoints, writing=True)
     back: Spoiled | None = None
@@ -125,7 +114,7 @@ def _session(
       Spoiled: the run cannot go on from here.
     """
     cfg = experiment.train
-    names = functools.partial(_names, prepared, experiment)
+    names = functools.partial(pretrained.names, prepared, experiment)
     training, state, first, place, meta = _begin(bundle, cfg, mesh, checkpoints, work, names)
     clock, watch = Clock.resume(meta.get("clock", {})), Watch(cfg.spike, meta.get("watch", {}))
     if first >= cfg.steps:
@@ -134,6 +123,7 @@ def _session(
         if hosts.first():
             print(f"{work.root}: already trained for {first} steps; raise train.steps to go on")
         return
+    beside = {"base": base.keep(work, state["params"])} if cfg.lora.rank else {}
     if back:
         place, watch.rolled_back = back.place, back.times
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
@@ -166,9 +156,10 @@ def _session(
                 log.write(step, {f"validation/{name}": value for name, value in metrics.items()})
                 log.show(step, "validation/products", describe(samples))
             if metrics or due(step, cfg.save_every, cfg.steps) or stopping:
-                meta = {"window": log.window(), "clock": clock.saved(), "watch": watch.saved()}
+                meta = {"window": log.window(), "clock": clock.saved(), "watch": watch.saved()} | beside
                 with log.aside():
-                    checkpoints.save(step, state, batches.place.saved(), meta, metrics)
+                    saved = {**state, "params": lora.own(state["params"])}
+                    checkpoints.save(step, saved, batches.place.saved(), meta, metrics)
             if stopping and step < cfg.steps:
                 checkpoints.close()
                 log.say(
@@ -188,8 +179,8 @@ def report(training: Training, first: int) -> str:
     """What trains, what is frozen, and where the run begins."""
     trainable, frozen = jax.eval_shape(training.partition.split, training.bundle.shapes)
     trains, stays = (sum(leaf.size for leaf in half.values()) for half in (trainable, frozen))
-    pretrained = training.config.pretrained
-    begin = f"from {pretrained}" if pretrained else "from random initialisation"
+    folder = training.config.pretrained
+    begin = f"from {folder}" if folder else "from random initialisation"
     begin = f"from step {first} on" if first else begin
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
 
@@ -202,6 +193,7 @@ def _speed(experiment: Experiment, prepared: Prepared, training: Training, clock
         return Speed(clock.goodput)
     compute = dataclasses.replace(experiment.compute, remat="none")
     bundle = build(dataclasses.replace(experiment, compute=compute), prepared.vocabulary)
+    bundle = lora.adapt(bundle, experiment.train.lora)
     flops = model_flops(bundle, training.partition, experiment.train, blank(experiment.stream))
     return Speed(clock.goodput, flops=flops, peak=peak)
 
@@ -280,54 +272,21 @@ def _begin(
         # A checkpoint holds what trained up to its step; what thaws just then thaws in the loop.
         return training_at(bundle, cfg, max(0, step - 1))
 
-    saved = checkpoints.restore_newest(lambda step: restorable(at(step), mesh), work.damaged)
+    def like(step: int) -> Any:
+        whole = restorable(at(step), mesh)
+        return {**whole, "params": lora.own(whole["params"])}
+
+    saved = checkpoints.restore_newest(like, work.damaged)
     if saved:
         step, state, data, meta = saved
+        if cfg.lora.rank:
+            whole = restorable(at(step), mesh)["params"]
+            state = {**state, "params": base.beside(work, whole, state["params"], meta["base"])}
         return at(step), state, step, Place.restore(data), meta
     training = at(0)
     if cfg.pretrained:
-        return training, adopt_params(training, mesh, pretrained(training, mesh, names)), 0, BEGIN, {}
+        return training, adopt_params(training, mesh, pretrained.params(training, mesh, names)), 0, BEGIN, {}
     return training, create_state(training, mesh), 0, BEGIN, {}
-
-
-def pretrained(training: Training, mesh: Mesh, names: Callable[[], np.ndarray]) -> Params:
-    """The weights of the Hugging Face folder that the run starts from, every device's part in its place.
-
-    Those of a bare encoder make the model's encoder; the rest of it is random. A tag head begins as what the
-    encoder makes of `names()`, the tags' names.
-    """
-    folder, bundle = training.config.pretrained, training.bundle
-    config, leaves = hf.open_folder(folder)
-    alone = isinstance(config, family.EncoderConfig)
-    wanted = family.source_config(bundle.config) if alone else bundle.config
-    # Dropout is how to train, not what the weights mean.
-    lines = [x for x in experiments.differences(wanted, config) if not x.split(":")[0].endswith("dropout")]
-    if lines:
-        raise UserError(f"train.pretrained={folder}: its model is another one; set model {'; '.join(lines)}")
-    shardings = param_shardings(bundle.shapes, bundle.axes, mesh)
-    loaded = {"encoder": leaves} if alone else leaves
-    placed = hf.place(loaded, {name: shardings[name] for name in loaded})
-    rest = {name: shardings[name] for name in shardings.keys() - loaded.keys()}
-
-    def others(key: jax.Array) -> Params:
-        drawn = bundle.init(key)
-        return {name: drawn[name] for name in rest}
-
-    params = {**placed, **jax.jit(others, out_shardings=rest)(jax.random.key(training.config.seed))}
-    if "tag_head" in params:
-        kernel = jax.jit(functools.partial(tag_rows, bundle), out_shardings=rest["tag_head"]["kernel"])
-        params["tag_head"]["kernel"] = kernel(params, names())
-    return params
-
-
-def _names(prepared: Prepared, experiment: Experiment) -> np.ndarray:
-    """int32 [N, S]: the tags of the vocabulary as the encoder reads words: "game::rts" as "game rts"."""
-    tokenizer = prepared.tokenizer(experiment.tags.separator)
-    words = [" ".join(re.findall(r"\w+", tag)) for tag in prepared.vocabulary.tags]
-    names_NS = np.full((len(words), NAME_LENGTH), tokenizer.pad, np.int32)
-    for row_S, ids in zip(names_NS, tokenizer.encode(words, NAME_LENGTH), strict=True):
-        row_S[: len(ids)] = ids
-    return names_NS
 
 
 def _feed(

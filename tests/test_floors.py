@@ -22,7 +22,7 @@ FLOORS = (  # from the ground to the top; rooms of one floor may import each oth
     ("experiment", "terminal"),
     (
         *("searches", "tagger", "closed", "prepared", "predictions"),
-        *("calibrated", "subsets", "governed", "offers"),
+        *("calibrated", "subsets", "governed", "offers", "pretrained"),
     ),
     (
         *("prepare", "train", "evaluate", "generate", "calibrate", "convert", "demo"),

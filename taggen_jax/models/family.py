@@ -86,8 +86,7 @@ def build(config: ModelConfig | EncoderConfig, compute: ComputeConfig, tags: int
         return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)), nnx.Param))
 
     def bind(params: Params) -> Any:
-        whole = jax.tree.map(_restacked, params, is_leaf=lambda leaf: isinstance(leaf, tuple))
-        return nnx.merge(graph, nnx.State(jax.tree.map(lambda leaf: leaf.astype(dtype), whole)))
+        return nnx.merge(graph, nnx.State(jax.tree.map(lambda leaf: leaf.astype(dtype), restacked(params))))
 
     shapes = nnx.to_pure_dict(abstract)
     named = nnx.to_pure_dict(nnx.map_state(lambda _, variable: _Axes(variable.axes), abstract))
@@ -108,8 +107,13 @@ def unstacked(bundle: Bundle, params: Params) -> Params:
     )
 
 
-def _restacked(leaf: Any) -> jax.Array:
-    return jnp.stack(leaf) if isinstance(leaf, tuple) else leaf
+def restacked(params: Params) -> Params:
+    """The inverse of `unstacked`."""
+    return jax.tree.map(
+        lambda leaf: jnp.stack(leaf) if isinstance(leaf, tuple) else leaf,
+        params,
+        is_leaf=lambda leaf: isinstance(leaf, tuple),
+    )
 
 
 class _Axes(tuple[str, ...]):

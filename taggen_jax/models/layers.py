@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
+from taggen_jax.models.adapted import Adapted
+
 Array = jax.Array
 BATCH_AXES = ("data", "fsdp")  # the mesh axes that share out the rows of a batch
 CHUNK_TOKENS = 2048  # what an encoder works on at once on CPU, see `by_chunks`
@@ -111,11 +113,17 @@ def shard_rows(x: Array) -> Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES, tokens))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def linear(x: Array, w_DF: Array, dtype: Any = None) -> Array:
-    """x @ w for x of any leading axes, [.., D] -> [.., F]; the result's type is `dtype`, or that of x.
+def linear(x: Array, w_DF: Array | Adapted, dtype: Any = None) -> Array:
+    """x @ w for x of any leading axes, [.., D] -> [.., F]; the result's type is `dtype`, or that of x."""
+    if isinstance(w_DF, Adapted):
+        product = _linear(_linear(x, w_DF.a, None), w_DF.b, dtype)
+        return _linear(x, w_DF.base, dtype) + w_DF.scale * product
+    return _linear(x, w_DF, dtype)
 
-    Its own gradient rule, for speed alone: left to itself, XLA on CPU writes the weight's gradient as a
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _linear(x: Array, w_DF: Array, dtype: Any) -> Array:
+    """Its own gradient rule, for speed alone: left to itself, XLA on CPU writes the weight's gradient as a
     product with a transposed copy of the wider operand, and computes the activation function anew inside
     that copy, column by column. Here the narrower one is turned.
     """
@@ -127,7 +135,7 @@ def _product(x: Array, w_DF: Array, dtype: Any) -> Array:
 
 
 def _linear_forward(x: Array, w_DF: Array, dtype: Any) -> tuple[Array, tuple[Array, Array]]:
-    # The product itself, not `linear`: what has a rule of its own is closed to policies that save products.
+    # The product itself, not `_linear`: what has a rule of its own is closed to policies that save products.
     return _product(x, w_DF, dtype), (x, w_DF)
 
 
@@ -142,7 +150,7 @@ def _linear_backward(dtype: Any, saved: tuple[Array, Array], dy: Array) -> tuple
     return jnp.einsum("...F,DF->...D", dy, w_DF), dw_DF
 
 
-linear.defvjp(_linear_forward, _linear_backward)
+_linear.defvjp(_linear_forward, _linear_backward)
 
 
 def add_bias(x: Array, bias: Array) -> Array:

@@ -233,6 +233,11 @@ class Checkpoints:
         with self._whole(step):
             return self._manager.restore(step, args=args).state["params"]
 
+    def meta(self, step: int) -> Json:
+        """The meta of a step, without its state."""
+        with self._whole(step):
+            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
     def leaves(self, step: int) -> Any:
         """The "params" of a state that is a mapping, as `Leaf`s: nothing is read before it is asked for."""
         saved = {"params": self._manager.item_metadata(step).state.tree["params"]}

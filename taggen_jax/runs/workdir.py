@@ -10,7 +10,7 @@ from taggen_jax.errors import UserError
 class Workdir:
     """Where the parts of a workdir lie. Copied to another machine, it still generates.
 
-    config.json  tokenizer/  vocabulary.json  thesaurus.jsonl  checkpoints/STEP/{state,data,meta}  metrics.jsonl  speed.jsonl
+    config.json  tokenizer/  vocabulary.json  thesaurus.jsonl  checkpoints/STEP/{state,data,meta}  base/  metrics.jsonl  speed.jsonl
     summary.json  profile/  tensorboard/  calibration.json  encoded/
     """
 
@@ -41,6 +41,11 @@ class Workdir:
     @property
     def checkpoints(self) -> pathlib.Path:
         return self.root / "checkpoints"
+
+    @property
+    def base(self) -> pathlib.Path:
+        """The parameters that adapters stand beside; absent where a run has none."""
+        return self.root / "base"
 
     @property
     def metrics(self) -> pathlib.Path:

@@ -14,6 +14,7 @@ from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import keys
 from taggen_jax.training import optimizer as optimizers
 from taggen_jax.training.freeze import Flat, Partition
+from taggen_jax.training.lora import LoraConfig
 from taggen_jax.training.loss import Sums, cross_entropy_in_chunks, tag_cross_entropy
 from taggen_jax.training.optimizer import OptimizerConfig
 from taggen_jax.training.pace import pace
@@ -35,6 +36,7 @@ class TrainConfig:
         much beside the decoder's: a product's binary cross-entropy over all tags as the loss of one token.
       freeze: patterns of what does not train; see `freeze`.
       unfreeze: pattern -> the step from which what it matches trains after all; see `thaw`.
+      lora: adapters, which train instead of what they stand beside; see `lora`.
       cache_encoder: whether an encoder of which nothing trains runs once over the training products, instead
         of in every step. Its outputs are kept in the workdir; until something of it thaws it has no dropout,
         whatever the model says.
@@ -59,6 +61,7 @@ class TrainConfig:
     tag_loss: float = 0.0
     freeze: tuple[str, ...] = ()
     unfreeze: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     cache_encoder: bool = False
     pretrained: str = ""
     seed: int = 0
@@ -84,6 +87,10 @@ class TrainConfig:
         if self.spike and self.non_finite == "skip":
             raise ValueError(
                 "spike: a step is known to spike only after it; set non_finite to 'stop' or 'roll_back'"
+            )
+        if self.lora.rank and (self.freeze or self.unfreeze):
+            raise ValueError(
+                "lora: everything but the adapters is frozen and stays so; leave freeze and unfreeze empty"
             )
         for pattern, step in self.unfreeze.items():
             if step < 1:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from taggen_jax.models.family import Bundle
+from taggen_jax.training import lora
 from taggen_jax.training.encoder import check_frozen
 from taggen_jax.training.freeze import Params, Partition, partition
 from taggen_jax.training.state import state_shardings
@@ -24,6 +25,11 @@ def training_at(bundle: Bundle, config: TrainConfig, step: int) -> Training:
     Raises:
       UserError: a pattern, of whatever step, that matches nothing; an encoder to cache that is not frozen.
     """
+    if config.lora.rank:
+        cut = lora.partition(bundle, config.lora)
+        if config.cache_encoder:
+            check_frozen(bundle, cut)
+        return Training(bundle, cut, config)
     partition(bundle.shapes, bundle.axes, config.freeze, tuple(config.unfreeze))  # all, to find mistakes now
     if config.cache_encoder:
         check_frozen(bundle, partition(bundle.shapes, bundle.axes, config.freeze))
