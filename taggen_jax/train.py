@@ -123,7 +123,7 @@ def _session(
         if hosts.first():
             print(f"{work.root}: already trained for {first} steps; raise train.steps to go on")
         return
-    beside = {"base": base.keep(work, state["params"])} if cfg.lora.rank else {}
+    beside = {"base": meta["base"] if first else base.keep(work, state["params"])} if cfg.lora.rank else {}
     if back:
         place, watch.rolled_back = back.place, back.times
     train_step = jit_step(training, state_shardings(training, mesh), mesh)
