@@ -30,6 +30,10 @@ class Adapted:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.base.shape)
 
+    @property
+    def ndim(self) -> int:
+        return self.base.ndim
+
     def reshape(self, *shape: int) -> "Adapted":
         """The factors are flat already."""
         return dataclasses.replace(self, base=self.base.reshape(*shape))
