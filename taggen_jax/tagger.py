@@ -31,7 +31,7 @@ from taggen_jax.models import family, layers
 from taggen_jax.models.family import Bundle
 from taggen_jax.models.layers import causal_mask
 from taggen_jax.parallel import hosts
-from taggen_jax.parallel.mesh import check_batch, make_mesh, param_shardings, put_batch, replicated
+from taggen_jax.parallel.mesh import check_batch, make_mesh, put_batch, replicated
 from taggen_jax.runs.base import parameters
 from taggen_jax.runs.checkpoints import Checkpoints
 from taggen_jax.runs.workdir import trained
