@@ -61,7 +61,8 @@ def batches(args: argparse.Namespace, packing: int, count: int) -> list[dict[str
         batch_size=args.batch,
         packing=packing,
     )
-    opened = prepared.train_batches(dataclasses.replace(prepared.experiment, stream=stream), BEGIN)
+    experiment = dataclasses.replace(prepared.experiment, stream=stream)
+    opened = prepared.train_batches(experiment, BEGIN, make_mesh(MeshConfig()))
     found = list(itertools.islice(opened, count))
     opened.close()
     return found
