@@ -13,16 +13,14 @@ import os
 import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import turns
 from bench_train import SIZES
 
 PEERS = ("hf_generate", "t5x_generate", "ct2_generate")
-OURS = "ours"
 
 
 def arguments() -> argparse.Namespace:
@@ -82,23 +80,12 @@ def measure(args: argparse.Namespace, size: str, batch: int, beams: int) -> dict
 def in_turns(args: argparse.Namespace, size: str, batch: int, beams: int) -> dict[str, Any]:
     """Ours and the peers', in turns, each run in a fresh process."""
     tail = [f"--beams={beams}", f"--src={args.source}", f"--tgt={args.target}"]
-    commands = {
-        OURS: [os.path.abspath(__file__), f"--sizes={size}", f"--batches={batch}", f"--beams={beams}"]
-    }
-    commands[OURS] += [f"--source={args.source}", f"--target={args.target}", f"--seconds={args.seconds}"]
+    ours = [os.path.abspath(__file__), f"--sizes={size}", f"--batches={batch}", f"--beams={beams}"]
+    ours += [f"--source={args.source}", f"--target={args.target}", f"--seconds={args.seconds}"]
+    commands = {"ours": ours}
     for peer in args.only:
         commands[peer] = [str(args.peers / f"{peer}.py"), f"--size={size}", f"--batch={batch}", *tail]
-    rates: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(args.rounds):
-        for name, command in commands.items():
-            printed = subprocess.run(
-                [sys.executable, *command], check=True, stdout=subprocess.PIPE, text=True
-            )
-            last = json.loads(printed.stdout.splitlines()[-1])
-            rates[name].append(last["sequences_per_s"]["median"])
-    median = {name: statistics.median(of) for name, of in rates.items()}
-    ratio = {name: median[OURS] / median[name] for name in args.only}
-    return {"sequences_per_s": median, "ratio": ratio, "rounds": rates}
+    return turns.in_turns(commands, args.rounds, "sequences_per_s")
 
 
 def cases(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

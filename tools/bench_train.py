@@ -1,22 +1,22 @@
 """Times one training step on random batches; prints one JSON line.
 
     python tools/bench_train.py --size=mini --batch=16 --source=128 --target=32 --dtype=float32
-    python tools/bench_train.py --peer=PATH/hf_train.py        beside another trainer, in turns
+    python tools/bench_train.py --peers=FOLDER        beside the trainers below, in turns
 
 A peer is a script that takes --size --batch --src --tgt --dtype --dropout and prints a JSON line with
-examples_per_s.median. Ours and the peer's run in turns, each in its own process, and the ratio is that of
-medians.
+examples_per_s.median. Ours and the peers' run in turns, each in its own process; a ratio is that of medians.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from typing import Any
+
+import turns
 
 SIZES = {  # as T5 v1.1: gated, untied
     "mini": {
@@ -38,6 +38,13 @@ SIZES = {  # as T5 v1.1: gated, untied
 }
 
 
+PEERS = {  # script and flags
+    "hf_train": ("hf_train.py",),
+    "hf_train compiled": ("hf_train.py", "--mode=compile"),
+    "t5x_train": ("t5x_train.py", "--embed=gather"),
+}
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -50,8 +57,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=4, help="steps in one timed repeat")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=2, help="turns of ours and the peer's")
-    parser.add_argument("--peer", default="", help="script of another trainer")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of ours and the peers'")
+    parser.add_argument("--peers", type=pathlib.Path, help="folder of the peers' scripts")
+    parser.add_argument("--only", nargs="+", choices=sorted(PEERS), default=list(PEERS), help="these peers")
     return parser.parse_args()
 
 
@@ -98,34 +106,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def in_turns(args: argparse.Namespace) -> dict[str, Any]:
-    """Ours and the peer's, in turns, each run in a fresh process."""
-    common = [
-        f"--size={args.size}",
-        f"--batch={args.batch}",
-        f"--dtype={args.dtype}",
-        f"--dropout={args.dropout}",
-    ]
-    ours = [
-        sys.executable,
-        os.path.abspath(__file__),
-        *common,
-        f"--source={args.source}",
-        f"--target={args.target}",
-    ]
-    peers = [sys.executable, args.peer, *common, f"--src={args.source}", f"--tgt={args.target}"]
-    runs: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
-    for _ in range(args.rounds):
-        for name, command in (("ours", ours), ("peer", peers)):
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            runs[name].append(json.loads(printed.splitlines()[-1]))
-    rate = {
-        name: statistics.median(run["examples_per_s"]["median"] for run in of) for name, of in runs.items()
-    }
-    return {"examples_per_s": rate, "ratio": rate["ours"] / rate["peer"], "runs": runs}
+def beside(args: argparse.Namespace) -> dict[str, Any]:
+    """Ours and the peers', in turns, each run in a fresh process."""
+    common = [f"--{name}={getattr(args, name)}" for name in ("size", "batch", "dtype", "dropout")]
+    lengths = (f"--source={args.source}", f"--target={args.target}")
+    commands = {"ours": [os.path.abspath(__file__), *common, *lengths]}
+    for name in args.only:
+        script, *flags = PEERS[name]
+        theirs = (f"--src={args.source}", f"--tgt={args.target}")
+        commands[name] = [str(args.peers / script), *flags, *common, *theirs]
+    return turns.in_turns(commands, args.rounds, "examples_per_s")
 
 
 if __name__ == "__main__":
     args = arguments()
-    result = in_turns(args) if args.peer else measure(args)
-    print(json.dumps({"bench": "train", "args": vars(args)} | result))
+    result = beside(args) if args.peers else measure(args)
+    print(json.dumps({"bench": "train", "args": vars(args)} | result, default=str))
