@@ -26,7 +26,7 @@ demo: $(RUNTIME)
 	$(BIN)/taggen demo
 
 test: $(TEST)
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -q
 
 lint: $(TEST)
 	$(BIN)/ruff check .

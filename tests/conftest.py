@@ -8,6 +8,8 @@ import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A third less time to compile; what is computed is the same (docs/performance.md).
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
 
 import hypothesis
 import jax

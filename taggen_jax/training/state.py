@@ -42,7 +42,11 @@ def state_shardings(training: Training, mesh: Mesh) -> State:
 def create_state(training: Training, mesh: Mesh) -> State:
     """A fresh state, every array made in its place; the values do not depend on the mesh."""
     shardings = state_shardings(training, mesh)
-    return jax.jit(training.init, out_shardings=shardings)(jax.random.key(training.config.seed))
+    # A program that runs once: on CPU the lowest level that vectorises compiles in a third of the time,
+    # runs as fast, and draws the same bits.
+    options = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else {}
+    make = jax.jit(training.init, out_shardings=shardings, compiler_options=options)
+    return make(jax.random.key(training.config.seed))
 
 
 def adopt_params(training: Training, mesh: Mesh, params: Any) -> State:
