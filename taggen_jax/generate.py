@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from taggen_jax import __version__, offers
@@ -34,11 +33,12 @@ from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import expand
 from taggen_jax.data import buckets
 from taggen_jax.decode.inclusion import Tagged
-from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, load
 from taggen_jax.files import atomic_write
 from taggen_jax.governed import Governance, govern, governance
 from taggen_jax.models.family import source_config
+from taggen_jax.parallel import hosts
+from taggen_jax.parallel.lead import Lead
 from taggen_jax.predictions import rounded
 from taggen_jax.runs.workdir import trained
 from taggen_jax.signals import Stop
@@ -49,6 +49,7 @@ SETTINGS = ("text", "catalog", "clean", "tags", "model", "compute", "generate") 
 
 Row = dict[str, Any]
 Answer = Callable[[Tagged], Row]
+Search = Callable[[Iterable["Encoded"]], Iterator[tuple[int, Tagged]]]  # numbers from 0, in any order
 
 
 class Encoded(NamedTuple):
@@ -77,7 +78,8 @@ def run(
     "proposed", those of the tags that the governed vocabulary lacks, where a search is open and finds some;
     "truncated": true where the product's text was longer than the model reads; and "content", a hash of
     what it read. Products keep their input order. The same call in other processes, at the same time or
-    after this one was killed, shares the work.
+    after this one was killed, shares the work. The processes of one `jax.distributed` job hold one model,
+    cut over the config's mesh, and count as one process here.
 
     Args:
       workdir: a trained one.
@@ -93,13 +95,8 @@ def run(
     Raises:
       UserError: the workdir is incomplete, a file cannot be read, `output` holds another job, or, with
         `strict`, a row is bad.
-      SystemExit: 143, on SIGTERM; the shard at hand is given up.
+      SystemExit: 143, on SIGTERM; the shard at hand is given up, by all processes of a run.
     """
-    if jax.process_count() > 1:
-        raise UserError(
-            "generate: these processes form one jax.distributed job, and would tag everything each; "
-            "start them apart from each other: they share the work through the output folder"
-        )
     paths = expand(input)
     experiment = experiment or load(trained(workdir).config)
     step = best_step(workdir, experiment)
@@ -107,16 +104,17 @@ def run(
     marks |= {"input": digests(paths), "format": format, "shard_rows": shard_rows}
     with Job(output, marks) as job:
         plan = job.plan(lambda: survey(paths, experiment.catalog, shard_rows, strict=strict))
-        if job.missing(plan):
-            rules = governance(workdir, experiment)
-            finish = govern(finisher(workdir, experiment, step), rules)
-            answer = functools.partial(_answer, finish=finish, rules=rules)
-            known = earlier(previous, job.fingerprint) if previous else {}
-            _, tagger, params = open_workdir(workdir, experiment, step)
-            offered = offers.digests(workdir, experiment, tagger.tokenizer, rules)
-            _work(job, plan, experiment, tagger, params, offered, answer, known)
+        # The processes of one run look at about the same time, and have to see the same.
+        if hosts.any_of(bool(job.missing(plan))):
+            _work(job, plan, workdir, step, experiment, previous)
         manifest = job.merge(plan, f"predictions.{format}", WRITERS[format])
-    return _report(manifest["shards"], output)
+    counts = _counts(manifest["shards"])
+    if hosts.first():
+        print(
+            f"{counts['products']:,} products tagged, {counts['truncated']:,} of them cut to the model's "
+            f"length; {counts['bad']:,} rows quarantined: {output}"
+        )
+    return counts["products"]
 
 
 def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dict[str, Any]:
@@ -144,37 +142,63 @@ def fingerprint(workdir: pathlib.Path, step: int, experiment: Experiment) -> dic
 def _work(
     job: Job,
     plan: Plan,
+    workdir: pathlib.Path,
+    step: int,
     experiment: Experiment,
-    tagger: Tagger,
-    params: Any,
-    offered: Sequence[str],
-    answer: Answer,
-    known: Mapping[str, Row],
+    previous: pathlib.Path | None,
 ) -> None:
-    """Commits shards until none is missing."""
-    reader = Reader(plan, experiment.catalog)
+    """Commits shards until none is missing. Of the processes of one run the first does that; all search."""
+    _, tagger, params = open_workdir(workdir, experiment, step)
+    with Stop() as stop, Lead(stop) as lead:
+        if not hosts.first():
+            for shard in lead.follow(functools.partial(_batch, (), experiment=experiment)):
+                collections.deque(tagger.tag(params, shard), maxlen=0)
+            return
+        rules = governance(workdir, experiment)
+        finish = govern(finisher(workdir, experiment, step), rules)
+        answer = functools.partial(_answer, finish=finish, rules=rules)
+        known = earlier(previous, job.fingerprint) if previous else {}
+        offered = offers.digests(workdir, experiment, tagger.tokenizer, rules)
+
+        def search(products: Iterable[Encoded]) -> Iterator[tuple[int, Tagged]]:
+            return tagger.tag(params, lead.share(batches(products, experiment)))
+
+        def tagged(products: Iterable[Product]) -> Iterator[Row]:
+            encoded = encode(products, experiment, tagger, offered)
+            return predict(_unless(stop, encoded), search, answer, known)
+
+        _commit(job, plan, Reader(plan, experiment.catalog), tagged, stop)
+    lengths = ", ".join(map(str, sorted(tagger.lengths)))
+    print(
+        f"programs compiled: {len(tagger.lengths)}, for sources of {lengths or 'no'} tokens", file=sys.stderr
+    )
+
+
+def _commit(
+    job: Job,
+    plan: Plan,
+    reader: Reader,
+    tagged: Callable[[Iterable[Product]], Iterator[Row]],
+    stop: Stop,
+) -> None:
+    """Claims, writes and commits one shard after another."""
 
     def done() -> int:
         return sum(plan.products) - sum(plan.products[shard] for shard in job.missing(plan))
 
-    with Stop() as stop, Work("generate", "products", sum(plan.products), done()) as work:
+    with Work("generate", "products", sum(plan.products), done()) as work:
         for shard in job.claimed(plan, pause=stop.check):
             before, counts = done(), collections.Counter(products=0, truncated=0)
             with (
                 Quarantine(job.part(shard, QUARANTINE)) as quarantine,
                 atomic_write(job.part(shard, PREDICTIONS)) as file,
             ):
-                products = encode(reader.products(shard, quarantine), experiment, tagger, offered)
-                for row in predict(_unless(stop, products), experiment, tagger, params, answer, known):
+                for row in tagged(reader.products(shard, quarantine)):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts.update(products=1, truncated="truncated" in row)
                     work.show(before + counts["products"])
             job.commit(shard, {**counts, "quarantined": dict(quarantine.counts)})
             work.line(f"shard {shard + 1} of {plan.shards}")
-    lengths = ", ".join(map(str, sorted(tagger.lengths)))
-    print(
-        f"programs compiled: {len(tagger.lengths)}, for sources of {lengths or 'no'} tokens", file=sys.stderr
-    )
 
 
 def _unless(stop: Stop, products: Iterable[Encoded]) -> Iterator[Encoded]:
@@ -185,14 +209,9 @@ def _unless(stop: Stop, products: Iterable[Encoded]) -> Iterator[Encoded]:
 
 
 def predict(
-    products: Iterable[Encoded],
-    experiment: Experiment,
-    tagger: Tagger,
-    params: Any,
-    answer: Answer,
-    known: Mapping[str, Row],
+    products: Iterable[Encoded], search: Search, answer: Answer, known: Mapping[str, Row]
 ) -> Iterator[Row]:
-    """The row of each product, in order; what is known by its content is not tagged again."""
+    """The row of each product, in order; what is known by its content is not searched again."""
     waiting: collections.deque[Encoded] = collections.deque()
 
     def unknown() -> Iterator[Encoded]:
@@ -206,7 +225,7 @@ def predict(
             product = waiting.popleft()
             yield _row(product, known[product.content])
 
-    for _, found in buckets.in_order(tagger.tag(params, _batches(unknown(), experiment))):
+    for _, found in buckets.in_order(search(unknown())):
         yield from reused()
         yield _row(waiting.popleft(), answer(found))
     yield from reused()
@@ -228,17 +247,13 @@ def _row(product: Encoded, answer: Mapping[str, Any]) -> Row:
     return {"id": product.id, **answer, **cut, "content": product.content}
 
 
-def _report(shards: list[dict[str, Any]], output: pathlib.Path) -> int:
-    """Prints what became of the input's rows."""
+def _counts(shards: list[dict[str, Any]]) -> collections.Counter[str]:
+    """What became of the input's rows."""
     counts = collections.Counter[str]()
     for entry in shards:
         counts.update(products=entry["products"], truncated=entry["truncated"])
         counts.update(bad=sum(entry["quarantined"].values()))
-    print(
-        f"{counts['products']:,} products tagged, {counts['truncated']:,} of them cut to the model's length; "
-        f"{counts['bad']:,} rows quarantined: {output}"
-    )
-    return counts["products"]
+    return counts
 
 
 def encode(
@@ -256,7 +271,7 @@ def encode(
             yield Encoded(product.id, source, cut, number, content(source, offered[number]))
 
 
-def _batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
+def batches(products: Iterable[Encoded], experiment: Experiment) -> Iterator[Mapping[str, np.ndarray]]:
     """Batches of products of like length; "row" is a product's number in the stream."""
     step, longest = experiment.generate.bucket, experiment.stream.source_length
 

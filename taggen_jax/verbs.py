@@ -58,7 +58,7 @@ VERBS = {
         "tag products from catalog files, with any number of processes; run again, it goes on "
         "(on SIGTERM it gives up its shard and exits with status 143)",
         needs=("workdir", "input", "output"),
-        takes=("strict", "format", "shard_rows", "previous"),
+        takes=("strict", "format", "shard_rows", "previous", "distributed", *HOSTS),
         config="workdir",
     ),
     "pseudo-label": Verb(

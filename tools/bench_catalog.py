@@ -30,7 +30,7 @@ from taggen_jax.catalog.quarantine import Quarantine
 from taggen_jax.catalog.readers import read
 from taggen_jax.decode.inclusion import Tagged
 from taggen_jax.experiment import Experiment, load
-from taggen_jax.generate import encode, predict
+from taggen_jax.generate import batches, encode, predict
 from taggen_jax.runs.workdir import trained
 from taggen_jax.tagger import Tagger, open_workdir
 
@@ -54,7 +54,8 @@ def ours(experiment: Experiment, workdir: pathlib.Path, products: list[Product])
         return {"tags": found.tags, "scores": found.scores}
 
     def once() -> int:
-        rows = predict(encode(products, experiment, tagger, [""]), experiment, tagger, params, answer, {})
+        read = encode(products, experiment, tagger, [""])
+        rows = predict(read, lambda unknown: tagger.tag(params, batches(unknown, experiment)), answer, {})
         return sum(len(row["tags"]) for row in rows)
 
     return once

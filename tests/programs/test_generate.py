@@ -140,12 +140,12 @@ def test_what_is_taken_from_an_earlier_job_equals_a_full_run(trained, catalog, t
     generate.run(trained.workdir, [str(new)], tmp_path / "full", format=format)
 
     tagged = []
-    batches = generate._batches
+    batches = generate.batches
 
     def counting(products, experiment):
         return batches((tagged.append(product.id) or product for product in products), experiment)
 
-    monkeypatch.setattr(generate, "_batches", counting)
+    monkeypatch.setattr(generate, "batches", counting)
     generate.run(
         trained.workdir,
         [str(new)],

@@ -10,7 +10,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,8 +19,8 @@ from taggen_jax import config as configs
 from taggen_jax.parallel.mesh import MeshConfig
 from taggen_jax.runs.logs import LogConfig
 from tests.programs.conftest import EXPERIMENT
+from tests.programs.launched import children, ended, launch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASES = [  # two devices each
     (2, MeshConfig(fsdp=2, data=2)),  # the batch is cut within and between processes
     (2, MeshConfig(tensor=4)),  # both processes hold the same rows
@@ -56,17 +55,9 @@ class Runs:
             "    text = pathlib.Path(__file__).with_name('settings.json').read_text()\n"
             "    return experiment.config_dict(experiment.parse(json.loads(text)))\n"
         )
-        command = [sys.executable, ROOT / "launch" / "local.py", f"--processes={count}", "--devices=2", "--"]
-        command += ["train", f"--config={self.folder / 'config.py'}", f"--data={self.data}"]
-        command += [f"--workdir={self.folder / name}", "--lost_after=5"]
-        environment = os.environ | {
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
-        }
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        self.running.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
+        command = ["train", f"--config={self.folder / 'config.py'}", f"--data={self.data}"]
+        command += [f"--workdir={self.folder / name}"]
+        self.running.append(launch(self.folder, count, command))
         return self.running[-1]
 
     def lines(self, name: str) -> list[dict[str, float]]:
@@ -80,20 +71,6 @@ def runs(trained, tmp_path_factory):
     for process in runs.running:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    """Exit status, standard output and error of the launcher and all that it started."""
-    out, error = process.communicate()
-    return process.returncode, out, error
-
-
-def children(process: subprocess.Popen) -> list[int]:
-    """The processes of a run, in their order."""
-    return [
-        int(pid)
-        for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
 
 
 def newest(workdir: pathlib.Path) -> int:

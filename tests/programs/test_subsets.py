@@ -78,12 +78,12 @@ def test_forbidden_tags_never_come(trained, catalog, tmp_path, mode):
 @pytest.fixture
 def tagged(monkeypatch) -> list[str]:
     """The ids of the products that were searched, not taken from an earlier job."""
-    ids, batches = [], generate._batches
+    ids, batches = [], generate.batches
 
     def counting(products, experiment):
         return batches((ids.append(product.id) or product for product in products), experiment)
 
-    monkeypatch.setattr(generate, "_batches", counting)
+    monkeypatch.setattr(generate, "batches", counting)
     return ids
 
 
