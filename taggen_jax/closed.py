@@ -41,13 +41,13 @@ def build(
     first = [tokenizer.encode_tag(size) for size in sizes]
     room = max_length - max((len(ids) + 1 for ids in first), default=0)  # for a tag and the end
     tags = offered(vocabulary, forbidden)
-    lost = [tag for tag in tags if not tokenizer.survives(tag)]
+    ids = {tag: tokenizer.encode_tag(tag) for tag in tags}
+    lost = [tag for tag in tags if tokenizer.decode_tags(ids[tag]) != (tag,)]
     if lost:
         raise UserError(
             f"vocabulary.json: {len(lost)} of {len(tags)} tags do not come back from the tokenizer"
             f" (e.g. {_named(lost)}); respell them by tags.synonyms, train a tokenizer, {_OR_OPEN}"
         )
-    ids = {tag: tokenizer.encode_tag(tag) for tag in tags}
     long = [tag for tag in tags if len(ids[tag]) >= room]
     if len(long) == len(tags):
         raise UserError(f"generate.decode.max_length={max_length} has room for no tag and an end; raise it")

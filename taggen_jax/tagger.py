@@ -46,10 +46,10 @@ def generator(bundle: Bundle, config: DecodeConfig, mesh: Mesh) -> Generate:
 
 
 def _compiled(search: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    return within(jax.jit(search, compiler_options=_compiler_options(mesh)), mesh)
+    return within(jax.jit(search, compiler_options=compiler_options(mesh)), mesh)
 
 
-def _compiler_options(mesh: Mesh) -> dict[str, Any]:
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """On CPU, XLA's fast library takes single matrix products only (measured: docs/performance.md).
 
     Left to itself it takes whole expressions too, and has their constants written out as whole arrays.

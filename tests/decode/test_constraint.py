@@ -310,6 +310,23 @@ def test_an_edited_vocabulary_recompiles_nothing():
     assert set(second[1][0, 0].tolist()) == {3, 4, 5, 6, 9}
 
 
+@pytest.mark.parametrize("dense_bytes", [0, 1 << 20])
+def test_edited_subsets_recompile_nothing(dense_bytes):
+    index, table_BPV = build([(3,), (4, 5), (6, 7), (8,), (9,)]), logit_tables(0, batch=1)
+    config = DecodeConfig(beams=4, n_best=4, max_length=T)
+
+    def first_words(*sets_GX):
+        edited = tables(index, np.array(sets_GX, bool), dense_bytes)
+        found = search(table_BPV, edited, jnp.array([len(sets_GX) - 1]), config)
+        return {tokens[0] for tokens in found_outputs(found, 0)}
+
+    assert first_words([1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 1]) <= {3, 9}
+    compiled = search._cache_size()
+    assert first_words([0, 1, 1, 1, 1], [1, 1, 0, 0, 1], [0, 1, 1, 0, 0]) <= {4, 6}
+    assert first_words([1, 1, 0, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]) == {8}
+    assert search._cache_size() == compiled, "three and four sets are padded to four"
+
+
 def test_a_set_without_tags_is_refused():
     with pytest.raises(ValueError, match="set 1 allows no tag"):
         tables(build([(3,), (4,)]), np.array([[True, False], [False, False]]))
