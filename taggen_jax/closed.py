@@ -1,8 +1,10 @@
 """A workdir's tag vocabulary as the trie of a closed search."""
 
 import difflib
+import itertools
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,35 @@ _EXAMPLES = 3
 _OR_OPEN = "or set generate.vocabulary='open'"
 
 
+class Spelling(NamedTuple):
+    """The token ids of many tags, behind each other: a few bytes a token."""
+
+    ids_T: np.ndarray
+    end_X: np.ndarray
+
+    @classmethod
+    def of(cls, ids: Sequence[Sequence[int]]) -> "Spelling":
+        return cls(np.fromiter(itertools.chain(*ids), np.int32), np.cumsum([*map(len, ids)]))
+
+    def lists(self) -> list[list[int]]:
+        """The ids of each tag."""
+        return [ids_T.tolist() for ids_T in np.split(self.ids_T, self.end_X[:-1])]
+
+
+class Closed(NamedTuple):
+    """What a closed search may write.
+
+    Attributes:
+      tags: by their ids in the trie.
+      trie: of the tags, and of the sizes after them.
+      spelling: of all tags that are `offered`, those that do not fit included.
+    """
+
+    tags: tuple[str, ...]
+    trie: Trie
+    spelling: Spelling
+
+
 def build(
     vocabulary: Vocabulary,
     tokenizer: Tokenizer,
@@ -26,7 +57,7 @@ def build(
     max_length: int,
     forbidden: Sequence[str] = (),
     sizes: Sequence[str] = (),
-) -> tuple[tuple[str, ...], Trie]:
+) -> Closed:
     """The tags that a search may write, and their trie, in which a tag's id is its place among them.
 
     After the tags come `sizes`, the numbers that a list may begin with; a tag has to fit after the longest.
@@ -55,7 +86,7 @@ def build(
         print(f"{len(long)} tags do not fit into max_length={max_length}: {_named(long)}", file=sys.stderr)
     tags = tuple(tag for tag in tags if len(ids[tag]) < room)
     try:
-        return tags, tries.build(
+        trie = tries.build(
             [*(ids[tag] for tag in tags), *first],
             eos=tokenizer.eos,
             separator=tokenizer.separator,
@@ -63,6 +94,7 @@ def build(
         )
     except ValueError as error:
         raise UserError(f"vocabulary.json: {error}; respell them by tags.synonyms, {_OR_OPEN}") from error
+    return Closed(tags, trie, Spelling.of([*ids.values()]))
 
 
 def sizes(max_length: int) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def _to_stablehlo(
     if settings.vocabulary == "closed":
         words = closed.sizes(settings.decode.max_length) if experiment.tags.size_prefix else ()
         vocabulary = Vocabulary.load(work.vocabulary)
-        index = tables(closed_trie(settings, config, vocabulary, tokenizer, words)[1], sizes=len(words))
+        index = tables(closed_trie(settings, config, vocabulary, tokenizer, words).trie, sizes=len(words))
     search = searches.beams(family.build(config, experiment.compute), of_family(settings.decode, config))
     params = jax.tree.map(lambda leaf: leaf[...], leaves)
     about = {

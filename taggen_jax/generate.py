@@ -158,7 +158,7 @@ def _work(
         finish = govern(finisher(workdir, experiment, step), rules)
         answer = functools.partial(_answer, finish=finish, rules=rules)
         known = earlier(previous, job.fingerprint) if previous else {}
-        offered = offers.digests(workdir, experiment, tagger.tokenizer, rules)
+        offered = offers.digests(workdir, experiment, tagger.spelling, rules)
 
         def search(products: Iterable[Encoded]) -> Iterator[tuple[int, Tagged]]:
             return tagger.tag(params, lead.share(batches(products, experiment)))

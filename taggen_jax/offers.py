@@ -15,20 +15,24 @@ import numpy as np
 from taggen_jax import closed, subsets
 from taggen_jax.batch.fingerprint import digest
 from taggen_jax.catalog.vocabulary import Vocabulary
-from taggen_jax.data.tokenizer import Tokenizer
+from taggen_jax.closed import Spelling
 from taggen_jax.experiment import Experiment
 from taggen_jax.governed import Governance
 from taggen_jax.runs.workdir import trained
 
 
 def digests(
-    workdir: pathlib.Path, experiment: Experiment, tokenizer: Tokenizer, rules: Governance | None
+    workdir: pathlib.Path, experiment: Experiment, spelling: Spelling | None, rules: Governance | None
 ) -> tuple[str, ...]:
     """The digest of each set of `generate.subsets` by its number; a single one where there are none.
 
     A closed search depends on the tags of the product's set, on how they are spelled, on what the rules make
     of them, and on the longest tag of all sets (a list goes on only where that one has room). An open search
     may write anything: there, everything counts.
+
+    Args:
+      workdir, experiment, rules: what the tagger was made of.
+      spelling: the tagger's.
     """
     parts, config = trained(workdir), experiment.generate
     if config.vocabulary == "open" and config.mode != "head":
@@ -37,8 +41,7 @@ def digests(
     vocabulary = Vocabulary.load(parts.vocabulary)
     config = rules.restrict(vocabulary) if rules else config
     tags = closed.offered(vocabulary, config.forbidden)
-    by_head = config.mode == "head"
-    spelled = [[vocabulary.index(tag)] if by_head else [*tokenizer.tags.encode_tag(tag)] for tag in tags]
+    spelled = spelling.lists() if spelling else [[vocabulary.index(tag)] for tag in tags]
     common = max(map(len, spelled))
     sets_GX = np.ones((1, len(tags)), bool)
     if config.subsets:

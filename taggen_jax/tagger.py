@@ -23,7 +23,6 @@ from taggen_jax.decode.constraint import tables
 from taggen_jax.decode.inclusion import SelectConfig, Tagged, answered, select
 from taggen_jax.decode.mass import legal_log_mass
 from taggen_jax.decode.sample import Samples
-from taggen_jax.decode.trie import Trie
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment
 from taggen_jax.governed import governance
@@ -165,6 +164,7 @@ class Tagger:
     Attributes:
       tokenizer: the one that the model was trained with.
       subsets: the sets of tags that products may have; None where all may have all.
+      spelling: of the tags that a closed search is offered; None for another one, or for the tag head.
       lengths: of the sources that it has searched: for each there is one compiled program.
     """
 
@@ -187,6 +187,7 @@ class Tagger:
         self._sized = sized
         self._laid_out = _laid_out(bundle, mesh)
         self.lengths: set[int] = set()
+        self.spelling: closed.Spelling | None = None
         model: Any = bundle.config
         decode = of_family(config.decode, model)
         self._tags: tuple[str, ...] = ()
@@ -200,7 +201,7 @@ class Tagger:
         trie, sets_GX, everywhere = None, None, replicated(mesh)
         if config.vocabulary == "closed":
             words = closed.sizes(decode.max_length) if sized and config.mode != "exact" else ()
-            self._tags, trie = closed_trie(config, model, vocabulary, tokenizer, words)
+            self._tags, trie, self.spelling = closed_trie(config, model, vocabulary, tokenizer, words)
             sets_GX = self.subsets.allowed(self._tags, vocabulary) if self.subsets else None
         if config.mode == "exact":
             assert trie
@@ -297,8 +298,8 @@ def closed_trie(
     vocabulary: Vocabulary,
     tokenizer: Tokenizer,
     sizes: Sequence[str] = (),
-) -> tuple[tuple[str, ...], Trie]:
-    """The tags that a closed search may write, and the trie of them and of `sizes`, see `closed.build`."""
+) -> closed.Closed:
+    """What a closed search may write, see `closed.build`."""
     decode = of_family(config.decode, model)
     return closed.build(
         vocabulary,

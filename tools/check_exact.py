@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     bundle, mesh = family.build(experiment.model, experiment.compute), make_mesh(experiment.mesh)
     tokenizer = tokenizers.load(workdir / "tokenizer", experiment.tags.separator)
     vocabulary = Vocabulary.load(workdir / "vocabulary.json")
-    tags, trie = closed.build(
+    tags, trie, _ = closed.build(
         vocabulary,
         tokenizer.tags,
         vocab_size=experiment.model.vocab_size,

@@ -1,5 +1,6 @@
 """A job of generation: shards change nothing, and neither does any way to interrupt it."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from taggen_jax import calibrate, evaluate, generate
 from taggen_jax.batch.reuse import earlier
+from taggen_jax.data.tokenizer import Tokenizer
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.decode.inclusion import SelectConfig
 from taggen_jax.errors import UserError
@@ -63,6 +65,19 @@ def test_every_row_of_the_input_is_accounted_for(catalog, straight):
         straight["quarantine.jsonl"].count(b"\n"),
     ]
     assert sum(map(sum, counts)) == lines == manifest["plan"]["files"][0][1]
+
+
+def test_starting_spells_every_tag_once(trained, tmp_path, monkeypatch):
+    spelled, encode_tag = collections.Counter(), Tokenizer.encode_tag
+
+    def counting(self, tag):
+        spelled[tag] += 1
+        return encode_tag(self, tag)
+
+    monkeypatch.setattr(Tokenizer, "encode_tag", counting)
+    (tmp_path / "one.jsonl").write_text('{"id": 1, "title": "kettle"}')
+    generate.run(trained.workdir, [str(tmp_path / "one.jsonl")], tmp_path / "out")
+    assert len(spelled) > 1 and set(spelled.values()) == {1}
 
 
 def test_bad_rows_alone_make_empty_predictions(trained, tmp_path):

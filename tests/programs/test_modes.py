@@ -86,7 +86,7 @@ def test_every_tag_of_a_search_has_room_after_the_longest_size(tokenizer):
     of_size = len(tokenizer.encode_tag("10"))
     for sizes, room in (((), 0), (("0", "10"), of_size + 1)):
         for length, count in ((longest + 1 + room, 2), (longest + room, 1)):
-            kept, _ = closed.build(tags, tokenizer, vocab_size=800, max_length=length, sizes=sizes)
+            kept, *_ = closed.build(tags, tokenizer, vocab_size=800, max_length=length, sizes=sizes)
             assert len(kept) == count
 
 
