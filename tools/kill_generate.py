@@ -11,7 +11,6 @@ committed. Prints one JSON line; exit status 1 if a run differed.
 import argparse
 import collections
 import json
-import multiprocessing
 import os
 import pathlib
 import random
@@ -19,7 +18,10 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from tools.forked import finished, server, start
+
 PRODUCTS, SHARD_ROWS = 240, 20
 SHARDS = -(-(PRODUCTS + PRODUCTS // 10) // SHARD_ROWS)  # every tenth row is followed by a bad one
 
@@ -43,18 +45,15 @@ def torture(
     folder: pathlib.Path, runs: int, kills: int, seed: int, workdir: pathlib.Path | None
 ) -> dict[str, object]:
     """What `main` prints: how many runs ended equal, how many kills there were, and what they met."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    fork = multiprocessing.get_context("forkserver")  # children are forked with everything imported
-    fork.set_forkserver_preload(["taggen_jax.generate"])
+    fork = server(folder, ["taggen_jax.generate"])
     catalog = folder / "catalog.jsonl"
     write_catalog(catalog)
     if workdir is None:
         workdir = folder / "workdir"
-        finished([start(fork, make_workdir, folder, workdir)])
-    finished([start(fork, generate, workdir, catalog, folder / "straight")])  # compiles
+        finished(start(fork, make_workdir, folder, workdir))
+    finished(start(fork, generate, workdir, catalog, folder / "straight"))  # compiles
     begin = time.monotonic()
-    finished([start(fork, generate, workdir, catalog, folder / "again")])
+    finished(start(fork, generate, workdir, catalog, folder / "again"))
     seconds = time.monotonic() - begin
     expected = contents(folder / "straight")
     assert expected == contents(folder / "again"), "two runs that nobody disturbed differ"
@@ -76,21 +75,9 @@ def torture(
             for process in processes:
                 process.join()
             met[stage(output)] += 1
-        finished([start(fork, generate, workdir, catalog, output) for _ in range(chance.randint(1, 3))])
+        finished(*(start(fork, generate, workdir, catalog, output) for _ in range(chance.randint(1, 3))))
         equal += contents(output) == expected
     return {"runs": runs, "equal": equal, "kills": killed, "met": dict(sorted(met.items())), "seed": seed}
-
-
-def start(fork: multiprocessing.context.ForkServerContext, function, *arguments):
-    process = fork.Process(target=function, args=arguments)
-    process.start()
-    return process
-
-
-def finished(processes) -> None:
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0, f"a process that nobody killed ended with {process.exitcode}"
 
 
 def generate(workdir: pathlib.Path, catalog: pathlib.Path, output: pathlib.Path) -> None:

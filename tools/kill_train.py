@@ -12,7 +12,6 @@ line; exit status 1 if a run differed.
 import argparse
 import collections
 import json
-import multiprocessing
 import os
 import pathlib
 import random
@@ -21,7 +20,10 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from tools.forked import finished, server, start
+
 STEPS, EVERY = 60, 6
 SIZES = {"d_model": 16, "d_mlp": 32, "n_heads": 2, "head_dim": 8, "encoder_layers": 1, "decoder_layers": 1}
 SETTINGS = {
@@ -68,10 +70,7 @@ def change(settings: dict, field: str, value: str) -> None:
 
 def torture(folder: pathlib.Path, runs: int, kills: int, seed: int) -> dict[str, object]:
     """What `main` prints: how many runs ended equal, and what the kills met."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    fork = multiprocessing.get_context("forkserver")  # children are forked with everything imported
-    fork.set_forkserver_preload(["taggen_jax.prepare", "taggen_jax.train"])
+    fork = server(folder, ["taggen_jax.prepare", "taggen_jax.train"])
     finished(start(fork, prepare, folder))
     finished(start(fork, train, folder, "straight"))  # compiles
     begin = time.monotonic()
@@ -98,17 +97,6 @@ def torture(folder: pathlib.Path, runs: int, kills: int, seed: int) -> dict[str,
         shutil.rmtree(folder / name)
     killed = met.total() - met["done"]
     return {"runs": runs, "equal": equal, "kills": killed, "met": dict(sorted(met.items())), "seed": seed}
-
-
-def start(fork: multiprocessing.context.ForkServerContext, function, *arguments):
-    process = fork.Process(target=function, args=arguments)
-    process.start()
-    return process
-
-
-def finished(process) -> None:
-    process.join()
-    assert process.exitcode == 0, f"ended with {process.exitcode}"
 
 
 def saving(workdir: pathlib.Path) -> set[str]:
