@@ -26,7 +26,13 @@ SHOWN = {
 }
 
 
-def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pathlib.Path) -> None:
+def run(
+    fit: Sequence[str],
+    apply: Sequence[str],
+    data: pathlib.Path,
+    output: pathlib.Path,
+    macro_weight: float = 1.0,
+) -> None:
     """Learns on the predictions of `fit`, fuses those of `apply`, and says what each system contributes.
 
     Into `output` go predictions.jsonl, metrics.json, vocabulary.json (for `taggen report`), and fusion.json:
@@ -37,6 +43,7 @@ def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pa
       apply: the same systems' folders, in the same order, of the products to answer.
       data: the prepared folder, for the training counts of tags.
       output: folder to write.
+      macro_weight: points of micro-F1 that a point of macro-F1 is worth where thresholds are chosen.
 
     Raises:
       UserError: the folders do not pair up, or are not of the same products.
@@ -49,7 +56,7 @@ def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pa
     prepared = Prepared(data)
     known, asked = (_together([pathlib.Path(folder) for folder in folders]) for folders in (fit, apply))
     everything = tuple(range(len(fit)))
-    learnt, least, evaluation, answers = _fused(known, asked, everything, prepared)
+    learnt, least, evaluation, answers = _fused(known, asked, everything, prepared, macro_weight)
     metrics = evaluation.result()
     with atomic_write(output / predictions.NAME) as file:
         for item, answer in zip(asked[0], answers, strict=True):
@@ -59,7 +66,7 @@ def run(fit: Sequence[str], apply: Sequence[str], data: pathlib.Path, output: pa
     print(render(metrics))
     rows = [(everything, metrics)]
     for kept in _parts(len(fit)):
-        rows.append((kept, _fused(known, asked, kept, prepared)[2].result()))
+        rows.append((kept, _fused(known, asked, kept, prepared, macro_weight)[2].result()))
     ablations = [
         {"systems": [apply[i] for i in kept], **{key: scores.get(key, 0.0) for key in SHOWN}}
         for kept, scores in rows
@@ -102,6 +109,7 @@ def _fused(
     asked: Sequence[Sequence[Answered]],
     kept: Sequence[int],
     prepared: Prepared,
+    macro_weight: float,
 ) -> tuple[Fusion, dict[str, float], Evaluation, list[Prediction]]:
     """What the systems `kept` teach on `known`, thresholds, the answers' scores, and the answers."""
 
@@ -110,7 +118,8 @@ def _fused(
 
     products, gold = _scores(known, kept), [frozenset(map(str, item.prediction.gold)) for item in known[0]]
     try:
-        least = fusion.thresholds(fusion.cross_fitted(products, gold, prepared.counts), gold, slice_name)
+        fused = fusion.cross_fitted(products, gold, prepared.counts)
+        least = fusion.thresholds(fused, gold, slice_name, macro_weight)
         learnt = fusion.fit(products, gold, prepared.counts)
     except ValueError as error:
         raise UserError(f"taggen fuse: --fit: {error}; give predictions of labelled products") from error

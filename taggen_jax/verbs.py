@@ -104,6 +104,7 @@ VERBS = {
     "fuse": Verb(
         "make one of several systems' predictions, by weights learnt on validation",
         needs=("fit", "apply", "data", "output"),
+        takes=("macro_weight",),
     ),
     "report": Verb("write one HTML file about some runs", needs=("workdir", "output")),
     "import": Verb(
@@ -207,6 +208,13 @@ FLAGS: dict[str, Callable[[flags.FlagValues], Any]] = {
     ),
     "apply": lambda to: flags.DEFINE_multi_string(
         "apply", [], "folders of theirs on what to answer, in the same order; repeatable", flag_values=to
+    ),
+    "macro_weight": lambda to: flags.DEFINE_float(
+        "macro_weight",
+        1.0,
+        "points of micro-F1 that one of macro-F1 is worth where thresholds are chosen",
+        lower_bound=0.0,
+        flag_values=to,
     ),
     "a": lambda to: flags.DEFINE_string("a", "", "folder of one system's predictions.jsonl", flag_values=to),
     "b": lambda to: flags.DEFINE_string("b", "", "folder of the other's", flag_values=to),

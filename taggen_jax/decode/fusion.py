@@ -108,10 +108,13 @@ def cross_fitted(
 
 
 def thresholds(
-    ranked: Sequence[Ranked], gold: Sequence[frozenset[str]], slice_of: Callable[[str], str]
+    ranked: Sequence[Ranked],
+    gold: Sequence[frozenset[str]],
+    slice_of: Callable[[str], str],
+    macro_weight: float = 1.0,
 ) -> dict[str, float]:
     """The least score of an answered tag, one a slice of tags: of all combinations of thresholds, the one of
-    best micro-F1 + macro-F1 (over the tags that some product has).
+    best micro-F1 + macro_weight x macro-F1 (over the tags that some product has).
 
     One threshold for all favours frequent tags, one a tag is judged by a few products; slices of like
     frequency lie between.
@@ -135,6 +138,6 @@ def thresholds(
         return functools.reduce(np.add.outer, of_slices)
 
     micro = 2 * combined(right_QX) / np.maximum(combined(answered_QX) + gold_X.sum(), 1)
-    total = micro + combined(macro_QX)
+    total = micro + macro_weight * combined(macro_QX)
     best = np.unravel_index(np.argmax(total), total.shape)
     return {name: float(GRID[q]) for name, q in zip(names, best, strict=True)}

@@ -92,7 +92,8 @@ def test_cross_fitting_never_looks_at_the_product_itself():
     assert fusion.cross_fitted(ranked, gold, COUNTS)[3] == before
 
 
-def test_thresholds_are_the_best_of_all_combinations():
+@pytest.mark.parametrize("macro_weight", [0.0, 0.2, 1.0])
+def test_thresholds_are_the_best_of_all_combinations(macro_weight):
     """By trying them all on few products: no other combination has a better sum of micro- and macro-F1."""
     ranked, gold = products(40, noise=(2.0,))
     rows = [product[0] for product in ranked]
@@ -111,8 +112,8 @@ def test_thresholds_are_the_best_of_all_combinations():
             ]
         ).T
         micro = 2 * right.sum() / (answered.sum() + wanted.sum())
-        return micro + np.mean(2 * right / np.maximum(answered + wanted, 1))
+        return micro + macro_weight * np.mean(2 * right / np.maximum(answered + wanted, 1))
 
-    found = fusion.thresholds(rows, gold, slices.__getitem__)
+    found = fusion.thresholds(rows, gold, slices.__getitem__, macro_weight)
     tried = [total({"head": one, "tail": other}) for one in fusion.GRID[::4] for other in fusion.GRID[::4]]
     assert total(found) >= max(tried) - 1e-12

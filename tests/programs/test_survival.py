@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -86,6 +88,26 @@ def test_killed_and_told_to_go_equals_never_stopped(start, tmp_path):
     assert one["state_sha256"] == other["state_sha256"]
     assert 0 < other["goodput"] < one["goodput"] <= 1
     assert (straight / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
+
+
+def test_a_full_disk_ends_the_run_which_goes_on_once_there_is_room(start, tmp_path):
+    cramped = start(tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    wait_for(cramped, checkpoints / f"{EVERY}")
+    # From here on no file may grow beyond 16 KiB: the system refuses what a full disk refuses.
+    resource.prlimit(cramped.pid, resource.RLIMIT_FSIZE, (2**14, 2**14))
+    status, error = ended(cramped)
+    assert status == 2
+    assert re.fullmatch(
+        rf"taggen: error: {checkpoints}: the checkpoint of step \d+ could not be written .*",
+        error.splitlines()[-1],  # before it, what the libraries' threads say
+    )
+    whole = sorted(int(path.name) for path in checkpoints.iterdir() if path.name.isdecimal())
+    assert whole and whole[-1] < STEPS
+    again = start(tmp_path / "run")
+    status, error = ended(again)
+    assert status == 0 and "damaged" not in error
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == STEPS
 
 
 def damage(checkpoint: pathlib.Path) -> None:
