@@ -62,8 +62,8 @@ def get_config() -> ml_collections.ConfigDict:
             ),
             train=TrainConfig(
                 pretrained=minilm(),
-                steps=1414,
-                eval_every=354,
+                steps=2121,
+                eval_every=424,
                 eval_products=512,
                 tag_loss=1.0,
                 freeze=("encoder/embedding", "encoder/blocks/0-1"),

@@ -40,7 +40,10 @@ def base(steps: int) -> Experiment:
     plain = demo.experiment()
     tokenizer = dataclasses.replace(plain.tokenizer, sentinels=32)
     training = dataclasses.replace(plain.train, steps=steps)
-    return dataclasses.replace(plain, tokenizer=tokenizer, train=training, catalog=CatalogConfig())
+    bare = dataclasses.replace(plain.preflight, max_untagged_share=1.0)  # denoising reads untagged products
+    return dataclasses.replace(
+        plain, tokenizer=tokenizer, train=training, catalog=CatalogConfig(), preflight=bare
+    )
 
 
 def with_tags(experiment: Experiment, **changes: Any) -> Experiment:
