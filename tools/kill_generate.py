@@ -100,7 +100,11 @@ def stage(output: pathlib.Path) -> str:
 
 
 def committed(output: pathlib.Path) -> int:
-    return sum(path.stem.isdecimal() for path in (output / "parts").glob("*.json"))
+    try:
+        names = os.listdir(output / "parts")
+    except FileNotFoundError:  # not begun; or ended, a moment ago perhaps
+        return 0
+    return sum(name.removesuffix(".json").isdecimal() for name in names)
 
 
 def wait_for(output: pathlib.Path, shards: int, processes) -> None:

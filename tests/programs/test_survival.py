@@ -98,10 +98,8 @@ def test_a_full_disk_ends_the_run_which_goes_on_once_there_is_room(start, tmp_pa
     resource.prlimit(cramped.pid, resource.RLIMIT_FSIZE, (2**14, 2**14))
     status, error = ended(cramped)
     assert status == 2
-    assert re.fullmatch(
-        rf"taggen: error: {checkpoints}: the checkpoint of step \d+ could not be written .*",
-        error.splitlines()[-1],  # before it, what the libraries' threads say
-    )
+    said = re.compile(rf"taggen: error: {checkpoints}: the checkpoint of step \d+ could not be written .*")
+    assert any(map(said.fullmatch, error.splitlines())), error  # threads of libraries speak around it
     whole = sorted(int(path.name) for path in checkpoints.iterdir() if path.name.isdecimal())
     assert whole and whole[-1] < STEPS
     again = start(tmp_path / "run")
