@@ -5,8 +5,8 @@
 
 The kills are dealt out to the runs. A moment is a time since the start, or, every other time, a little after
 a save has begun. A run that nobody kills any more must end with the state's SHA-256 and the metrics.jsonl of
-one that nobody ever killed. Dropout, accumulation, shuffled tags and field dropout are on. Prints one JSON
-line; exit status 1 if a run differed.
+one that nobody ever killed. Dropout, packing, accumulation, shuffled tags, field dropout and a share of
+denoising are on. Prints one JSON line; exit status 1 if a run differed.
 """
 
 import argparse
@@ -29,12 +29,14 @@ SIZES = {"d_model": 16, "d_mlp": 32, "n_heads": 2, "head_dim": 8, "encoder_layer
 SETTINGS = {
     "text": ["title", "category: {category}"],
     "tags": {"order": "shuffled"},
-    "tokenizer": {"vocab_size": 800},
+    "tokenizer": {"vocab_size": 800, "sentinels": 20},
     "stream": {
-        "source_length": 24,
-        "target_length": 40,
-        "batch_size": 16,
+        "source_length": 48,
+        "target_length": 80,
+        "batch_size": 8,
+        "packing": 3,
         "field_dropout": {"category": 0.2},
+        "denoise": {"rate": 0.25},
     },
     "model": {"family": "t5", "vocab_size": 800, "dropout": 0.1, **SIZES},
     "train": {"steps": STEPS, "save_every": EVERY, "eval_every": 4 * EVERY, "accumulation": 2},

@@ -85,6 +85,12 @@ def wait_for(process: subprocess.Popen, workdir: pathlib.Path, step: int) -> Non
         time.sleep(0.01)
 
 
+def gone(process: int) -> bool:
+    """Whether it has ended, all of its threads: it waits for its parent to ask for its status."""
+    proc = pathlib.Path(f"/proc/{process}")
+    return (proc / "stat").read_text().split(") ")[1][0] == "Z" and len(list((proc / "task").iterdir())) == 1
+
+
 @pytest.fixture(scope="module")
 def alone(runs):
     """The lines of a run by one process."""
@@ -128,7 +134,7 @@ def test_whoever_loses_a_peer_ends_and_a_restart_goes_on(runs):
     os.kill(run.pid, signal.SIGSTOP)
     os.kill(second, signal.SIGKILL)
     begin = time.monotonic()
-    while pathlib.Path(f"/proc/{first}/stat").read_text().split(") ")[1][0] != "Z":
+    while not gone(first):
         assert time.monotonic() - begin < BOUND, "it waits for the one that is lost"
         time.sleep(0.1)
     saved = newest(workdir)
