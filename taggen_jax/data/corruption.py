@@ -154,11 +154,12 @@ def hide(ids: Ids, parts: Sequence[tuple[int, int]], sentinels: Sequence[int]) -
 
 
 def infill(ids: Ids, density: float, mean: float, mask: int, chance: np.random.Generator) -> Ids:
-    """The text with spans of Poisson length, some of them empty, each replaced by one mask."""
+    """The text with spans of Poisson length, some of them empty, each replaced by one mask; never longer."""
     wanted = round(len(ids) * density)
     sizes: list[int] = []
-    while (left := wanted - sum(sizes)) > 0 and len(sizes) < wanted:  # so the text gets no longer
-        sizes.append(min(int(chance.poisson(mean)), left))
+    while left := wanted - sum(sizes):
+        drawn = min(int(chance.poisson(mean)), left)
+        sizes.append(left if len(sizes) == wanted - 1 else drawn)  # as many masks as hidden ids at most
     visible = len(ids) - sum(sizes)
     places = np.sort(chance.integers(0, visible + 1, len(sizes)))  # how many visible ids stand before each
     read: Ids = []

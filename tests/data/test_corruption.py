@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taggen_jax.data import tokenizer as tokenizers
-from taggen_jax.data.corruption import DenoiseConfig, Denoiser
+from taggen_jax.data.corruption import DenoiseConfig, Denoiser, infill
 from taggen_jax.errors import UserError
 
 KINDS = ("spans", "infilling", "mixture")
@@ -53,6 +53,14 @@ def test_infilling_leaves_a_part_of_the_text_in_order(tokenizer, ids, seed, dens
     text = iter(ids[:23])
     assert all(token in text for token in kept)  # a subsequence
     assert len(ids[:23]) - len(kept) == round(density * len(ids[:23])) and len(read) <= 23
+
+
+@pytest.mark.parametrize("mean", [1.0, 3.0])
+def test_infilling_makes_no_text_longer(mean):
+    ids = list(range(20))
+    read = [infill(ids, 0.15, mean, 99, np.random.default_rng(seed)) for seed in range(2000)]
+    assert max(map(len, read)) == 20, "as many masks as hidden ids, where most are empty"
+    assert {sum(token != 99 for token in text) for text in read} == {17}
 
 
 @pytest.mark.parametrize("kind", ["spans", "infilling"])
