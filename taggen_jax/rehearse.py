@@ -108,13 +108,15 @@ def shrunk(experiment: Experiment, *, own_data: bool) -> Experiment:
         # These three speak of the layers that were.
         training = dataclasses.replace(training, pretrained="", freeze=(), unfreeze={})
     stream, tagging = experiment.stream, experiment.generate
+    source_length = min(stream.source_length, LENGTH)
     small = dataclasses.replace(
         experiment,
         mesh=_fitting(experiment.mesh),
         model=model,
         stream=dataclasses.replace(
             stream,
-            source_length=min(stream.source_length, LENGTH),
+            source_length=source_length,
+            buckets=tuple(size for size in stream.buckets if size < source_length),
             target_length=min(stream.target_length, LENGTH),
             batch_size=experiment.train.accumulation * DEVICES,  # any mesh can share these out
         ),

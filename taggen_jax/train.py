@@ -130,7 +130,8 @@ def _session(
     batches = prepared.train_batches(experiment, place, mesh)
     evaluations = _evaluations(experiment, prepared, training, mesh, work)
     feed = _feed(experiment, prepared, training, state["params"], mesh, work)
-    window, speed = meta.get("window", {}), _speed(experiment, prepared, training, clock)
+    peak, flops = _computing(experiment, prepared, training)
+    window, speed = meta.get("window", {}), Speed(clock.goodput, peak=peak)
     agreed = hosts.Agreement()
     where: dict[str, Any] = {"steps": cfg.steps, "first": first, "window": window}
     with Log(work, experiment.log, speed, watch, **where) as log, Stop() as stop:
@@ -146,7 +147,7 @@ def _session(
                 batch = feed(next(batches))
             watch.expect(step, batches.place)
             state, sums = train_step(state, put_share(batch, mesh))
-            log.defer(step, sums)
+            log.defer(step, sums, flops(batch["source"].shape[1]))
             if written := profiler.after(step, sums):
                 log.say(written)
             stopping, metrics = agreed(stop.asked), None
@@ -185,17 +186,25 @@ def report(training: Training, first: int) -> str:
     return f"{trains:,} parameters train, {stays:,} are frozen; {begin}"
 
 
-def _speed(experiment: Experiment, prepared: Prepared, training: Training, clock: Clock) -> Speed:
-    """Measures the session, by the FLOPs of what trains as it begins."""
+def _computing(
+    experiment: Experiment, prepared: Prepared, training: Training
+) -> tuple[float, Callable[[int], float]]:
+    """FLOP/s at most, and source length -> FLOPs of a step of what trains as the session begins; 0 where
+    nobody knows."""
     device = jax.devices()[0]
     peak = jax.device_count() * (experiment.log.peak_flops or PEAKS.get(device.device_kind, 0.0))
     if not peak or experiment.train.cache_encoder:  # then a step computes less than the formula says
-        return Speed(clock.goodput)
+        return 0.0, lambda source_length: 0.0
     compute = dataclasses.replace(experiment.compute, remat="none")
     bundle = build(dataclasses.replace(experiment, compute=compute), prepared.vocabulary)
     bundle = lora.adapt(bundle, experiment.train.lora)
-    flops = model_flops(bundle, training.partition, experiment.train, blank(experiment.stream))
-    return Speed(clock.goodput, flops=flops, peak=peak)
+
+    @functools.cache
+    def flops(source_length: int) -> float:
+        batch = blank(dataclasses.replace(experiment.stream, source_length=source_length, buckets=()))
+        return model_flops(bundle, training.partition, experiment.train, batch)
+
+    return peak, flops
 
 
 def _adopt(experiment: Experiment, prepared: Prepared, work: Workdir) -> None:
@@ -325,7 +334,11 @@ def _feed(
         return _ahead(run(params, put_batch(batch, mesh)["source"]) for batch in batches)
 
     memory_NSD = encoded.stored(work.encoded, identity, outputs)
-    return lambda batch: batch | {"memory": np.asarray(memory_NSD[batch["row"]])}
+
+    def looked_up(batch: Batch) -> Batch:  # what lies behind the length of its bucket is padding
+        return batch | {"memory": np.asarray(memory_NSD[batch["row"], : batch["source"].shape[1]])}
+
+    return looked_up
 
 
 def _evaluations(

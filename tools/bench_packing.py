@@ -1,10 +1,11 @@
-"""Times training on rows that several products share beside rows of one product each.
+"""Times training on rows that several products share, and on buckets of like length, beside padded rows.
 
     python tools/bench_packing.py --data=FOLDER --source=256 --target=32 --batch=16 --packing=8
 
 FOLDER is what `taggen prepare` left, whose `stream.source_length` is at least --source: the lengths are those
-of real products. The model is random (T5, see bench_train.py). The two steps run in turns, on batches of the
-stream; a real token is one that is no padding. Also times the packed stream alone. Prints one JSON line.
+of real products. The model is random (T5, see bench_train.py). The kinds of rows run in turns, on batches of
+the stream (of buckets: on some of each length, as often as it comes); a real token is one that is no padding.
+Also times the packed stream alone. Prints one JSON line.
 """
 
 import argparse
@@ -46,20 +47,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--source", type=int, default=256, help="source length")
     parser.add_argument("--target", type=int, default=32, help="target length")
     parser.add_argument("--packing", type=int, default=8, help="products in a row, at most")
+    parser.add_argument("--buckets", type=int, nargs="+", default=[64, 96, 128, 192], help="below --source")
     parser.add_argument("--steps", type=int, default=4, help="steps in one timed repeat")
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
 
 
-def batches(args: argparse.Namespace, packing: int, count: int) -> list[dict[str, np.ndarray]]:
-    """The first `count` training batches."""
+def batches(args: argparse.Namespace, count: int, **kind: Any) -> list[dict[str, np.ndarray]]:
+    """The first `count` training batches of a kind of rows, given as settings of the stream."""
     prepared = Prepared(args.data)
     stream = dataclasses.replace(
         prepared.experiment.stream,
         source_length=args.source,
         target_length=args.target,
         batch_size=args.batch,
-        packing=packing,
+        **kind,
     )
     experiment = dataclasses.replace(prepared.experiment, stream=stream)
     opened = prepared.train_batches(experiment, BEGIN, make_mesh(MeshConfig()))
@@ -68,38 +70,49 @@ def batches(args: argparse.Namespace, packing: int, count: int) -> list[dict[str
     return found
 
 
+def of_each_length(args: argparse.Namespace) -> list[dict[str, np.ndarray]]:
+    """--steps batches of buckets, evenly strewn over those of a window from the shortest to the longest."""
+    window = batches(args, 16 * len(args.buckets), buckets=tuple(args.buckets))
+    window.sort(key=lambda batch: batch["source"].shape[1])
+    return [window[(2 * i + 1) * len(window) // (2 * args.steps)] for i in range(args.steps)]
+
+
 def real(batch: dict[str, np.ndarray], pads: tuple[int, int]) -> int:
     """The tokens of a batch that are no padding."""
     return sum(int((batch[x] != pad).sum()) for x, pad in zip(("source", "target"), pads, strict=True))
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Real tokens per second of both kinds of rows."""
+    """Real tokens per second of each kind of rows."""
     tokenizer = Prepared(args.data).tokenizer("<sep>")
     model = T5Config(**SIZES[args.size] | {"vocab_size": max(tokenizer.size, tokenizer.tags.size)})
     bundle, mesh = family.build(model, ComputeConfig()), make_mesh(MeshConfig())
     training = Training(bundle, partition(bundle.shapes, bundle.axes, ()), TrainConfig())
     step = jit_step(training, state_shardings(training, mesh), mesh)
-    kinds = {"padded": 1, "packed": args.packing}
-    stored = {kind: batches(args, packing, args.steps) for kind, packing in kinds.items()}
-    tokens = {kind: sum(real(x, (tokenizer.pad, tokenizer.tags.pad)) for x in stored[kind]) for kind in kinds}
-    state, rates = create_state(training, mesh), {kind: [] for kind in kinds}
+    stored = {
+        "padded": batches(args, args.steps),
+        "bucketed": of_each_length(args),
+        "packed": batches(args, args.steps, packing=args.packing),
+    }
+    pads = tokenizer.pad, tokenizer.tags.pad
+    tokens = {kind: sum(real(batch, pads) for batch in found) for kind, found in stored.items()}
+    state, rates = create_state(training, mesh), {kind: [] for kind in stored}
     for repeat in range(args.repeats + 1):  # one to warm up
-        for kind in kinds:
+        for kind, found in stored.items():
             begin = time.perf_counter()
-            for batch in stored[kind]:
+            for batch in found:
                 state, sums = step(state, put_batch(batch, mesh))
             jax.block_until_ready(sums)
             if repeat:
                 rates[kind].append(tokens[kind] / (time.perf_counter() - begin))
     rate = {kind: statistics.median(values) for kind, values in rates.items()}
-    slots = args.steps * args.batch * (args.source + args.target)
+    slots = {kind: sum(x["source"].size + x["target"].size for x in found) for kind, found in stored.items()}
     begin = time.perf_counter()
-    products = sum(float(batch["weight"].sum()) for batch in batches(args, args.packing, ALONE))
+    products = sum(float(batch["weight"].sum()) for batch in batches(args, ALONE, packing=args.packing))
     return {
         "real_tokens_per_s": rate,
-        "ratio": rate["packed"] / rate["padded"],
-        "filled": {kind: tokens[kind] / slots for kind in kinds},
+        "ratio": {kind: rate[kind] / rate["padded"] for kind in stored},
+        "filled": {kind: tokens[kind] / slots[kind] for kind in stored},
         "stream_alone_products_per_s": products / (time.perf_counter() - begin),
         "all": rates,
         "jax": jax.__version__,

@@ -20,6 +20,7 @@ from taggen_jax.data.examples import Batch, Example, Frame, pad
 from taggen_jax.data.packing import BEGIN, Place
 from taggen_jax.data.store import Row, Split
 from taggen_jax.data.targets import Targets
+from taggen_jax.data.windows import Planned, Windows, source_lengths
 from taggen_jax.errors import UserError
 
 Order = Literal["frequent", "text", "shuffled"]
@@ -34,6 +35,8 @@ class StreamConfig:
     Attributes:
       source_length, target_length: ids a row, the end included; what is longer is cut.
       batch_size: rows a batch, over all hosts.
+      buckets: shorter source lengths that a training batch of short products may have, ascending, such as
+        (32, 64); products of like length then share batches. () pads every batch to `source_length`.
       packing: products a row of a training batch at most; 1 pads every product to a row of its own.
       seed: of the order of rows, and of the order of tags where that is shuffled.
       threads: that read ahead; 0 reads in the program's own thread.
@@ -46,6 +49,7 @@ class StreamConfig:
     source_length: int = 128
     target_length: int = 32
     batch_size: int = 16
+    buckets: tuple[int, ...] = ()
     packing: int = 1
     seed: int = 0
     threads: int = 2
@@ -54,10 +58,20 @@ class StreamConfig:
     denoise: DenoiseConfig = dataclasses.field(default_factory=DenoiseConfig)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a size that leaves no room for anything."""
+        """Raises ValueError for a size that leaves no room for anything, and for what cannot go together."""
         for name in ("source_length", "target_length", "batch_size", "packing", "prefetch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if list(self.buckets) != sorted({size for size in self.buckets if 0 < size < self.source_length}):
+            raise ValueError(
+                f"buckets={self.buckets}: expected lengths below source_length={self.source_length},"
+                " ascending"
+            )
+        if self.buckets and self.packing > 1:
+            raise ValueError(
+                f"buckets={self.buckets} and packing={self.packing}: both are there against padding, and a"
+                " packed row has hardly any; choose packing, or set it to 1 and keep the buckets"
+            )
         for field, rate in self.field_dropout.items():
             if not 0 <= rate < 1:
                 raise ValueError(f"field_dropout: {field!r} is {rate}, expected a rate in [0, 1)")
@@ -110,6 +124,9 @@ def train_batches(
     int32[B, P, T], "tagged", "row" and "weight" are [B, P]. Which rows the products share depends on the
     lengths of all of them, so every host reads the whole batch.
 
+    With buckets, S is the smallest that holds the batch's longest source. The products of a window of some
+    batches are dealt out to these by length instead; finding the lengths reads the split once.
+
     With denoising, the share `config.denoise.rate` of all visits, evenly strewn, are to any row as text, and
     the others to rows with known tags; each of the two kinds goes through its own rows once an epoch.
 
@@ -135,12 +152,18 @@ def train_batches(
         visits = _endless(_visits(np.arange(len(rows))), seed)
     reader = _Reader(rows, targets, config, order, denoiser, tuple(dropout))
     frame = _frame(config, targets)
+    own = slice(host * share, (host + 1) * share)
     if config.packing > 1:
-        return Batches(
-            _packed(visits, reader, frame, config, place, slice(host * share, (host + 1) * share)), place
-        )
-    plan = visits.batch(share)[place.batch * hosts + host :: hosts].map(reader)
-    return Batches(_padded(plan.map(functools.partial(pad, rows=share, frame=frame)), config, place), place)
+        return Batches(_packed(visits, reader, frame, config, place, own), place)
+    if config.buckets:
+        sizes = (*config.buckets, config.source_length)
+        windows = Windows(visits, source_lengths(rows), sizes, config.batch_size, config.seed)
+        numbers = grain.MapDataset.range(_ENDLESS // config.batch_size)[place.batch :]
+        plan = numbers.map(windows).map(functools.partial(_bucketed, reader=reader, frame=frame, own=own))
+    else:
+        plan = visits.batch(share)[place.batch * hosts + host :: hosts].map(reader)
+        plan = plan.map(functools.partial(pad, rows=share, frame=frame))
+    return Batches(_padded(plan, config, place), place)
 
 
 def eval_batches(
@@ -170,6 +193,13 @@ def _padded(batches: grain.MapDataset, config: StreamConfig, place: Place) -> Ge
             yield Place(number, number * config.batch_size), batch
     finally:
         iterator.close()
+
+
+def _bucketed(planned: Planned, reader: Callable[[Any], list[Example]], frame: Frame, own: slice) -> Batch:
+    """This host's `own` rows of a batch, padded to the bucket of the whole."""
+    epochs, numbers, as_text = planned.visits
+    examples = reader((epochs[own], numbers[own], as_text[own]))
+    return pad(examples, len(examples), dataclasses.replace(frame, source_length=planned.source_length))
 
 
 def _packed(

@@ -87,7 +87,7 @@ class Log:
         """`first` and `window` come from the checkpoint that the run resumes at."""
         self._config, self._steps, self.speed, self._watch = config, steps, speed, watch
         self._window = dict(window or {})
-        self._pending: tuple[int, Sums] | None = None
+        self._pending: tuple[int, Sums, float] | None = None
         self._meter = Meter(steps)
         self._screens: list[Screen] = []
         self._files: list[Sink] = []  # reproducible
@@ -104,21 +104,22 @@ class Log:
             self._speeds.append(JsonLines(workdir.speed, sys.maxsize))  # time that was lost was spent, too
             self._screens.append(screen(console or Console(), steps, first, config.seconds))
 
-    def defer(self, step: int, sums: Sums) -> None:
-        """Takes the sums of a step that was only dispatched, and reports those of the step before.
+    def defer(self, step: int, sums: Sums, flops: float = 0.0) -> None:
+        """Takes the sums and FLOPs of a step that was only dispatched, and reports those of the step before.
 
         So the device always has a step to work on while the host waits for numbers.
         """
         for value in sums.values():
             value.copy_to_host_async()
         self.flush()
-        self._pending = step, sums
+        self._pending = step, sums, flops
 
     def flush(self) -> None:
         """Reports the step that is still pending, waiting for the device to finish it."""
         if self._pending:
-            (step, sums), self._pending = self._pending, None
-            self._take(step, {name: float(value) for name, value in jax.device_get(dict(sums)).items()})
+            (step, sums, flops), self._pending = self._pending, None
+            sums = jax.device_get(dict(sums))
+            self._take(step, {name: float(value) for name, value in sums.items()}, flops)
 
     def window(self) -> dict[str, float]:
         """Sums since the last line of metrics.jsonl: what a checkpoint keeps for the log."""
@@ -167,14 +168,14 @@ class Log:
         finally:
             self.close()
 
-    def _take(self, step: int, sums: dict[str, float]) -> None:
+    def _take(self, step: int, sums: dict[str, float], flops: float) -> None:
         self._watch.look(step, sums)
         if sums.get("skipped"):
             self.say(f"step {step}: skipped, its loss or gradient is not finite")
         for name, value in sums.items():
             self._window[name] = value + (0.0 if name in OF_THE_STEP else self._window.get(name, 0.0))
         self._meter.add(step, sums["examples"])
-        self.speed.add(sums["examples"], sums["tokens"])
+        self.speed.add(sums["examples"], sums["tokens"], flops)
         for shown in self._screens:
             shown.show(step, means(sums)["loss"], self._meter.text())
         if step % self._config.every == 0 or step == self._steps:

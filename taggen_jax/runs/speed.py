@@ -22,6 +22,7 @@ class Span:
     Attributes:
       seconds: of training, without what happened aside.
       steps, examples, tokens: how many; tokens are those that are no padding, read and written.
+      flops: of these steps over all devices, by the formula; 0 where nobody counts them.
       waited: seconds of training in which the next batch was not there yet.
       aside: seconds of evaluations and saving, besides.
     """
@@ -30,6 +31,7 @@ class Span:
     steps: int = 0
     examples: float = 0.0
     tokens: float = 0.0
+    flops: float = 0.0
     waited: float = 0.0
     aside: float = 0.0
 
@@ -57,22 +59,21 @@ class Speed:
         self,
         goodput: Callable[[], float],
         *,
-        flops: float = 0.0,
         peak: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`flops` of a step, and FLOP/s at most, both over all devices; 0 where they are not known."""
-        self._goodput, self._flops, self._peak, self._now = goodput, flops, peak, now
+        """`peak` is FLOP/s at most, over all devices; 0 where it is not known."""
+        self._goodput, self._peak, self._now = goodput, peak, now
         self._session, self._window = Span(), Span()
         self._mark: float | None = None
 
-    def add(self, examples: float, tokens: float) -> None:
+    def add(self, examples: float, tokens: float, flops: float = 0.0) -> None:
         """A step is done."""
         if self._mark is None:
             self._window, self._mark = Span(), self._now()
             return
         self._advance()
-        self._window += Span(steps=1, examples=examples, tokens=tokens)
+        self._window += Span(steps=1, examples=examples, tokens=tokens, flops=flops)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -125,8 +126,8 @@ class Speed:
 
     def _described(self, span: Span) -> dict[str, float]:
         found = span.rates()
-        if found and self._flops and self._peak:
-            found["mfu"] = self._flops / found["seconds_per_step"] / self._peak
+        if found and span.flops and self._peak:
+            found["mfu"] = span.flops / span.seconds / self._peak
         return found | memory() | {"goodput": self._goodput()}
 
 

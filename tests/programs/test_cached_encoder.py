@@ -33,11 +33,12 @@ def run(trained, trained_experiment, tmp_path_factory):
     """Trains: (workdir, settings of train) -> (parameters, the loss of each step, the workdir)."""
     root = tmp_path_factory.mktemp("cached")
 
-    def trained_with(name, **settings):
+    def trained_with(name, buckets=(), **settings):
         settings = {"freeze": FROZEN, "cache_encoder": True, "steps": 4, "save_every": 2} | settings
         experiment = dataclasses.replace(
             trained_experiment,
             model=MODEL,
+            stream=dataclasses.replace(trained_experiment.stream, buckets=buckets),
             log=dataclasses.replace(trained_experiment.log, every=1),
             train=dataclasses.replace(
                 trained_experiment.train, eval_every=0, eval_products=0, accumulation=2, **settings
@@ -80,6 +81,14 @@ def test_cached_equals_uncached(run, cached):
     assert len(losses) == 4
     assert_close(cached[1], losses)
     assert_close(cached[0], params)
+
+
+def test_cached_outputs_are_as_long_as_the_sources_of_the_batch(run, cached):
+    params, losses, _ = run("buckets", buckets=(18,), steps=2)
+    expected, plain, _ = run("plain buckets", buckets=(18,), steps=2, cache_encoder=False)
+    assert losses[2] != cached[1][2], "one of 24 ids, one of 18"
+    assert_close(losses, plain)
+    assert_close(params, expected)
 
 
 def test_what_is_frozen_does_not_move(run, cached):

@@ -68,3 +68,9 @@ def test_a_mesh_of_a_pod_becomes_one_of_eight_devices(mesh):
     small = rehearse.shrunk(dataclasses.replace(EXPERIMENT, mesh=mesh), own_data=False).mesh
     shape = make_mesh(small).shape
     assert all(shape[axis] > 1 for axis in ("data", "fsdp", "tensor") if getattr(mesh, axis) > 1)
+
+
+def test_buckets_longer_than_a_rehearsal_are_left_out():
+    stream = dataclasses.replace(EXPERIMENT.stream, source_length=256, buckets=(32, 64, 128))
+    small = rehearse.shrunk(dataclasses.replace(EXPERIMENT, stream=stream), own_data=False).stream
+    assert (small.source_length, small.buckets) == (rehearse.LENGTH, (32,))

@@ -27,14 +27,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def speed(clock: Clock) -> Speed:
-    return Speed(lambda: 0.5, flops=6e9, peak=1e11, now=clock)
+    return Speed(lambda: 0.5, peak=1e11, now=clock)
 
 
-def step(speed: Speed, clock: Clock, wait: float, work: float) -> None:
+def step(speed: Speed, clock: Clock, wait: float, work: float, flops: float = 6e9) -> None:
     with speed.waiting():
         clock.now += wait
     clock.now += work
-    speed.add(16, 1000)
+    speed.add(16, 1000, flops)
 
 
 def test_compiling_waiting_and_what_is_aside_are_told_apart(speed: Speed, clock: Clock) -> None:
@@ -63,10 +63,17 @@ def test_lines_are_of_their_own_steps_and_the_sentence_of_all(speed: Speed, cloc
 
 
 def test_what_no_chip_is_known_for_has_no_mfu(clock: Clock) -> None:
-    speed = Speed(lambda: 1.0, flops=6e9, now=clock)
+    speed = Speed(lambda: 1.0, now=clock)
     step(speed, clock, wait=0, work=1)
     step(speed, clock, wait=0, work=1)
     assert "mfu" not in speed.line() and "MFU" not in speed.sentence()
+
+
+def test_steps_of_several_sizes_count_as_what_each_computes(speed: Speed, clock: Clock) -> None:
+    step(speed, clock, wait=0, work=9)
+    step(speed, clock, wait=0, work=1, flops=2e9)
+    step(speed, clock, wait=0, work=3, flops=6e9)
+    assert speed.line()["mfu"] == pytest.approx(8e9 / 4 / 1e11)
 
 
 @pytest.mark.parametrize("steps", ["10", "5:4", "0:3", "a:b"])
