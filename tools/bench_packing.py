@@ -61,7 +61,7 @@ def batches(args: argparse.Namespace, count: int, **kind: Any) -> list[dict[str,
         source_length=args.source,
         target_length=args.target,
         batch_size=args.batch,
-        **kind,
+        **{"buckets": (), "packing": 1} | kind,
     )
     experiment = dataclasses.replace(prepared.experiment, stream=stream)
     opened = prepared.train_batches(experiment, BEGIN, make_mesh(MeshConfig()))
