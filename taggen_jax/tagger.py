@@ -49,13 +49,14 @@ def _compiled(search: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
-    """On CPU, XLA's fast library takes single matrix products only (measured: docs/performance.md).
+    """On CPU, XLA's fast library takes single matrix products and reductions (measured: docs/performance.md).
 
     Left to itself it takes whole expressions too, and has their constants written out as whole arrays.
     """
     if mesh.devices.flat[0].platform != "cpu":
         return {}
-    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    fast = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    return {"xla_cpu_experimental_ynn_fusion_type": fast}
 
 
 def _laid_out(bundle: Bundle, mesh: Mesh) -> Callable[[Any], Any]:
