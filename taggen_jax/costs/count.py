@@ -83,6 +83,8 @@ def _instruction(
         return Counts(flops=dot_flops(one, operands[0].shapes[0]))
     if one.opcode == "custom-call" and "__cublas" in one.attributes:
         return Counts(flops=library_flops(one, operands[0].shapes[0]))
+    if one.opcode == "custom-call" and "__cudnn$fmha" in one.attributes:
+        return Counts(flops=attention_flops(one, operands[0].shapes[0], operands[1].shapes[0]))
     if one.opcode == "convolution":
         return Counts(flops=convolution_flops(one, operands[0].shapes[0], operands[1].shapes[0]))
     if kind in COLLECTIVES:
@@ -126,6 +128,14 @@ def library_flops(one: Instruction, left: Shape) -> float:
         raise ValueError(f"{one.name}: a call of cuBLAS without dot_dimension_numbers")
     contracted = math.prod(left.dims[int(axis)] for axis in re.findall(r"\d+", axes[1]))
     return 2.0 * math.prod(one.shapes[0].dims) * contracted
+
+
+def attention_flops(one: Instruction, queries: Shape, keys: Shape) -> float:
+    """Of cuDNN's flash attention [B, T, H, K] x [B, S, H, K]: two products; five in the backward pass, which
+    computes the logits anew.
+    """
+    products = 5 if "Backward" in one.attributes else 2
+    return 2.0 * products * math.prod(queries.dims) * keys.dims[1]
 
 
 def convolution_flops(one: Instruction, left: Shape, right: Shape) -> float:

@@ -133,10 +133,10 @@ class Norm(nnx.Module):
 class Attention(nnx.Module):
     """Projections of one attention; `layers.attend` does the rest."""
 
-    def __init__(self, cfg: BartConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: BartConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         D, H = cfg.d_model, cfg.n_heads
         K = D // H
-        self.cfg = cfg
+        self.cfg, self.compute = cfg, compute
         self.query = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), INIT_STD)
         self.key = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), INIT_STD)
         self.value = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), INIT_STD)
@@ -161,7 +161,8 @@ class Attention(nnx.Module):
         return add_bias(join_heads(x_BTHK, self.out[...]), self.out_bias[...])
 
     def __call__(self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, key: Array | None = None) -> Array:
-        return self.output(layers.attend(self.queries(x_BTD), *kv, bias, self.cfg.attention_dropout, key))
+        rate, how = self.cfg.attention_dropout, self.compute.attention
+        return self.output(layers.attend(self.queries(x_BTD), *kv, bias, rate, key, how))
 
 
 class Mlp(nnx.Module):
@@ -178,9 +179,9 @@ class Mlp(nnx.Module):
 
 
 class EncoderBlock(nnx.Module):
-    def __init__(self, cfg: BartConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: BartConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg = cfg
-        self.attention_norm, self.attention = Norm(cfg), Attention(cfg, rngs)
+        self.attention_norm, self.attention = Norm(cfg), Attention(cfg, compute, rngs)
         self.mlp_norm, self.mlp = Norm(cfg), Mlp(cfg, rngs)
 
     def __call__(self, x_BSD: Array, bias: Array, key: Array | None) -> Array:
@@ -194,10 +195,10 @@ class EncoderBlock(nnx.Module):
 
 
 class DecoderBlock(nnx.Module):
-    def __init__(self, cfg: BartConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: BartConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg = cfg
-        self.attention_norm, self.attention = Norm(cfg), Attention(cfg, rngs)
-        self.cross_norm, self.cross = Norm(cfg), Attention(cfg, rngs)
+        self.attention_norm, self.attention = Norm(cfg), Attention(cfg, compute, rngs)
+        self.cross_norm, self.cross = Norm(cfg), Attention(cfg, compute, rngs)
         self.mlp_norm, self.mlp = Norm(cfg), Mlp(cfg, rngs)
 
     def __call__(
@@ -232,11 +233,11 @@ class Stack(nnx.Module):
     """The blocks of an encoder or a decoder, its position table, and the norms at both ends."""
 
     def __init__(
-        self, block: Callable[[BartConfig, nnx.Rngs], nnx.Module], count: int, cfg: BartConfig, rngs: nnx.Rngs
+        self, block: Callable[[nnx.Rngs], nnx.Module], count: int, cfg: BartConfig, rngs: nnx.Rngs
     ) -> None:
         shape, axes = (cfg.max_positions + cfg.position_offset, cfg.d_model), ("positions", "embed")
         self.cfg = cfg
-        self.blocks = layers.stacked(lambda rngs: block(cfg, rngs), count, rngs)
+        self.blocks = layers.stacked(block, count, rngs)
         if cfg.learned_positions:
             self.position = weight(rngs, shape, axes, INIT_STD)
         else:
@@ -271,8 +272,8 @@ class Bart(EncoderDecoder):
     def __init__(self, cfg: BartConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg, self.compute = cfg, compute
         self.embedding = weight(rngs, (cfg.vocab_size, cfg.d_model), ("vocab", "embed"), INIT_STD)
-        self.encoder = Stack(EncoderBlock, cfg.encoder_layers, cfg, rngs)
-        self.decoder = Stack(DecoderBlock, cfg.decoder_layers, cfg, rngs)
+        self.encoder = Stack(lambda rngs: EncoderBlock(cfg, compute, rngs), cfg.encoder_layers, cfg, rngs)
+        self.decoder = Stack(lambda rngs: DecoderBlock(cfg, compute, rngs), cfg.decoder_layers, cfg, rngs)
         self.logits_bias = zeros((cfg.vocab_size,), ("vocab",))
 
     def encode(self, source_BS: Array, segments_BS: Array, key: Array | None = None) -> Array:

@@ -157,8 +157,8 @@ class Embedding(nnx.Module):
 class Attention(nnx.Module):
     """Projections and the norm after them; `layers.attend` does the rest."""
 
-    def __init__(self, cfg: StackConfig, rngs: nnx.Rngs) -> None:
-        self.cfg = cfg
+    def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
+        self.cfg, self.compute = cfg, compute
         embed = {"embed": cfg.d_model}
         heads = {"heads": cfg.n_heads, "head_dim": cfg.d_model // cfg.n_heads}
         self.query, self.key, self.value = (Dense(rngs, embed, heads) for _ in range(3))
@@ -174,7 +174,9 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, key: Array | None = None) -> Array:
         k_probs, k_out = keys(key, 2)
-        y_BTHK = layers.attend(self.queries(x_BTD), *kv, bias, self.cfg.dropout, k_probs)
+        y_BTHK = layers.attend(
+            self.queries(x_BTD), *kv, bias, self.cfg.dropout, k_probs, self.compute.attention
+        )
         return self.add(x_BTD, y_BTHK, k_out)
 
     def add(self, x_BTD: Array, y_BTHK: Array, key: Array | None = None) -> Array:
@@ -194,8 +196,8 @@ class Mlp(nnx.Module):
 
 
 class EncoderBlock(nnx.Module):
-    def __init__(self, cfg: StackConfig, rngs: nnx.Rngs) -> None:
-        self.attention, self.mlp = Attention(cfg, rngs), Mlp(cfg, rngs)
+    def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
+        self.attention, self.mlp = Attention(cfg, compute, rngs), Mlp(cfg, rngs)
 
     def __call__(self, x_BSD: Array, bias: Array, key: Array | None) -> Array:
         k_attention, k_mlp = keys(key, 2)
@@ -204,8 +206,9 @@ class EncoderBlock(nnx.Module):
 
 
 class DecoderBlock(nnx.Module):
-    def __init__(self, cfg: StackConfig, rngs: nnx.Rngs) -> None:
-        self.attention, self.cross, self.mlp = Attention(cfg, rngs), Attention(cfg, rngs), Mlp(cfg, rngs)
+    def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
+        self.attention, self.cross = Attention(cfg, compute, rngs), Attention(cfg, compute, rngs)
+        self.mlp = Mlp(cfg, rngs)
 
     def __call__(
         self, x_BTD: Array, memory_BSD: Array, bias: Array, cross_bias: Array, key: Array | None
@@ -233,7 +236,7 @@ class Encoder(nnx.Module):
     def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg, self.compute = cfg, compute
         self.embedding = Embedding(cfg, rngs)
-        self.blocks = layers.stacked(lambda rngs: EncoderBlock(cfg, rngs), cfg.layers, rngs)
+        self.blocks = layers.stacked(lambda rngs: EncoderBlock(cfg, compute, rngs), cfg.layers, rngs)
 
     def __call__(self, source_BS: Array, segments_BS: Array, key: Array | None = None) -> Array:
         """Hidden states [B, S, D]; a token sees its own segment, 0 is padding."""
@@ -252,10 +255,10 @@ class Encoder(nnx.Module):
 class Decoder(nnx.Module):
     """Embedding, blocks, and the transformation before the tied head."""
 
-    def __init__(self, cfg: StackConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg = cfg
         self.embedding = Embedding(cfg, rngs)
-        self.blocks = layers.stacked(lambda rngs: DecoderBlock(cfg, rngs), cfg.layers, rngs)
+        self.blocks = layers.stacked(lambda rngs: DecoderBlock(cfg, compute, rngs), cfg.layers, rngs)
         self.transform = Dense(rngs, {"embed": cfg.d_model}, {"hidden": cfg.d_model})
         self.transform_norm = Norm(cfg)
         self.bias = nnx.Param(jnp.zeros(cfg.vocab_size), axes=("vocab",))
@@ -272,7 +275,8 @@ class Bert(EncoderDecoder):
     def __init__(self, cfg: BertConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         D, E = cfg.encoder.d_model, cfg.decoder.d_model
         self.cfg, self.compute = cfg, compute
-        self.encoder, self.decoder = Encoder(cfg.encoder, compute, rngs), Decoder(cfg.decoder, rngs)
+        self.encoder = Encoder(cfg.encoder, compute, rngs)
+        self.decoder = Decoder(cfg.decoder, compute, rngs)
         if D != E:
             self.projection = Dense(rngs, {"embed": D}, {"projected": E})
         if cfg.pooler:

@@ -88,8 +88,9 @@ class T5Config:
 class Attention(nnx.Module):
     """Projections of one attention; `layers.attend` does the rest."""
 
-    def __init__(self, cfg: T5Config, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         D, H, K = cfg.d_model, cfg.n_heads, cfg.head_dim
+        self.compute = compute
         self.query = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), (D * K) ** -0.5)
         self.key = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), D**-0.5)
         self.value = weight(rngs, (D, H, K), ("embed", "heads", "head_dim"), D**-0.5)
@@ -102,7 +103,7 @@ class Attention(nnx.Module):
         self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, rate: float, key: Array | None = None
     ) -> Array:
         q_BTHK = split_heads(x_BTD, self.query[...])
-        return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key), self.out[...])
+        return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key, self.compute.attention), self.out[...])
 
 
 class Mlp(nnx.Module):
@@ -122,9 +123,9 @@ class Mlp(nnx.Module):
 
 
 class EncoderBlock(nnx.Module):
-    def __init__(self, cfg: T5Config, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg = cfg
-        self.attention_norm, self.attention = norm(cfg), Attention(cfg, rngs)
+        self.attention_norm, self.attention = norm(cfg), Attention(cfg, compute, rngs)
         self.mlp_norm, self.mlp = norm(cfg), Mlp(cfg, rngs)
         if cfg.position_every_layer:
             self.position = position_table(cfg, rngs)
@@ -140,10 +141,10 @@ class EncoderBlock(nnx.Module):
 
 
 class DecoderBlock(nnx.Module):
-    def __init__(self, cfg: T5Config, rngs: nnx.Rngs) -> None:
+    def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg = cfg
-        self.attention_norm, self.attention = norm(cfg), Attention(cfg, rngs)
-        self.cross_norm, self.cross = norm(cfg), Attention(cfg, rngs)
+        self.attention_norm, self.attention = norm(cfg), Attention(cfg, compute, rngs)
+        self.cross_norm, self.cross = norm(cfg), Attention(cfg, compute, rngs)
         self.mlp_norm, self.mlp = norm(cfg), Mlp(cfg, rngs)
         if cfg.position_every_layer:
             self.position = position_table(cfg, rngs)
@@ -190,9 +191,9 @@ class Stack(nnx.Module):
     """The blocks of an encoder or a decoder, the position table they share, and the norm at their end."""
 
     def __init__(
-        self, block: Callable[[T5Config, nnx.Rngs], nnx.Module], count: int, cfg: T5Config, rngs: nnx.Rngs
+        self, block: Callable[[nnx.Rngs], nnx.Module], count: int, cfg: T5Config, rngs: nnx.Rngs
     ) -> None:
-        self.blocks = layers.stacked(lambda rngs: block(cfg, rngs), count, rngs)
+        self.blocks = layers.stacked(block, count, rngs)
         if not cfg.position_every_layer:
             self.position = position_table(cfg, rngs)
         self.norm = norm(cfg)
@@ -205,8 +206,8 @@ class T5(EncoderDecoder):
         V, D = cfg.vocab_size, cfg.d_model
         self.cfg, self.compute = cfg, compute
         self.embedding = weight(rngs, (V, D), ("vocab", "embed"), 1.0)
-        self.encoder = Stack(EncoderBlock, cfg.encoder_layers, cfg, rngs)
-        self.decoder = Stack(DecoderBlock, cfg.decoder_layers, cfg, rngs)
+        self.encoder = Stack(lambda rngs: EncoderBlock(cfg, compute, rngs), cfg.encoder_layers, cfg, rngs)
+        self.decoder = Stack(lambda rngs: DecoderBlock(cfg, compute, rngs), cfg.decoder_layers, cfg, rngs)
         if not cfg.tied_head:
             self.head = weight(rngs, (D, V), ("embed", "vocab"), D**-0.5)
 

@@ -138,6 +138,25 @@ custom_call_target="__cublas$lt$matmul", backend_config={{"dot_dimension_numbers
     assert count(program).flops == 2 * 1024 * 512 * 2048
 
 
+def test_attention_that_a_gpu_leaves_to_a_library():
+    """As compiled for an H100, shortened: 3 rows of 64 queries, 32 keys and 4 heads of 16."""
+    q, kv = "bf16[3,64,4,16]", "bf16[3,32,4,16]"
+    program = f"""HloModule jit_f, num_partitions=4
+
+ENTRY %main (q: {q}, k: {kv}, v: {kv}, b: bf16[3,1,64,32]) -> {q} {{
+  %q = {q}{{3,2,1,0}} parameter(0)
+  %k = {kv}{{3,2,1,0}} parameter(1)
+  %v = {kv}{{3,2,1,0}} parameter(2)
+  %b = bf16[3,1,64,32]{{3,2,1,0}} parameter(3)
+  ROOT %call = (bf16[3,4,64,16]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %v, %b), \
+custom_call_target="__cudnn$fmhaScaleBiasSoftmax"
+}}
+"""
+    product = 2 * 3 * 4 * 64 * 32 * 16
+    assert count(program).flops == 2 * product
+    assert count(program.replace('Softmax"', 'SoftmaxBackward"')).flops == 5 * product
+
+
 def test_collectives_of_eight_devices():
     mesh = make_mesh(MeshConfig(fsdp=2, tensor=4))
     cut, whole = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in ((None, "tensor"), ()))

@@ -90,6 +90,17 @@ def test_a_step_compiled_for_gpus_costs_the_same(capsys):
     assert len(describe("a100:2x8", slices=2).devices) == 32
 
 
+@needs_cuda
+@pytest.mark.skipif(not layers.has_cudnn(), reason="needs nvidia-cudnn-cu12")
+def test_a_step_with_cudnns_attention_computes_the_logits_twice():
+    model = dataclasses.replace(EXPERIMENT.model, dropout=0.0)
+    experiment = dataclasses.replace(EXPERIMENT, model=model)
+    compiled = plan.compile_step(experiment, make_mesh(experiment.mesh, describe("h100:1x4").devices))
+    logits = 2 * 16 * 256 * 3 * 128 * 128 * 2  # of three attentions in two layers
+    formula = plan.step_flops(experiment) + logits
+    assert compiled.counts.flops == pytest.approx(formula / 4, rel=0.01)
+
+
 @needs_libtpu
 def test_the_table_has_training_and_generation(capsys):
     plan.run(EXPERIMENT, "v5e:2x2", slices=1, batch=8, search=False)
