@@ -5,6 +5,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import pathlib
 import tempfile
@@ -63,7 +64,8 @@ class Records(Protocol):
 class Split(Sequence[Row]):
     """The rows of one split, read at random from disk.
 
-    Reading raises a UserError where a file has vanished, or is cut or damaged.
+    Reading raises a UserError where a file is missing, cut or damaged. One that was read from stays
+    open: deleting it then takes it from later openings only.
     """
 
     def __init__(self, records: Records | None, folder: pathlib.Path) -> None:
@@ -85,13 +87,18 @@ class Split(Sequence[Row]):
         if not self._records:
             return []
         try:
-            return [_parse(record) for record in self._records.__getitems__(indices)]
-        except (RuntimeError, IndexError) as error:  # ArrayRecord's; IndexError where a file is cut
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{self._folder}: rows cannot be read ({reason}); bring them back, or prepare anew, then "
-                "run the same command again: training resumes at its newest checkpoint"
-            ) from error
+            records = self._records.__getitems__(indices)
+        except (RuntimeError, IndexError) as error:  # ArrayRecord's
+            raise self._unreadable(" ".join(str(error).split())) from error
+        if not all(records):  # so come rows that lay in what was cut off an open file
+            raise self._unreadable("a file ends before them: it was cut")
+        return [_parse(record) for record in records]
+
+    def _unreadable(self, reason: str) -> UserError:
+        return UserError(
+            f"{self._folder}: rows cannot be read ({reason}); bring them back, or prepare anew, then "
+            "run the same command again: training resumes at its newest checkpoint"
+        )
 
 
 def write(folder: str | os.PathLike[str], splits: Mapping[str, Iterable[Row]]) -> None:
@@ -111,12 +118,19 @@ def open_split(folder: str | os.PathLike[str], split: str) -> Split:
     """Opens one split of what `write` wrote.
 
     Raises:
-      UserError: no dataset in the folder, or no such split in the dataset.
+      UserError: no dataset in the folder, a damaged description of it, or no such split in the dataset.
     """
     folder = pathlib.Path(folder)
     if not (folder / _INFO).exists():
         raise UserError(f"{folder}: no prepared data ({_INFO} is missing); run 'taggen prepare' into it")
-    builder = tfds.builder_from_directory(os.fspath(folder))
+    try:
+        json.loads((folder / _INFO).read_text())  # TFDS raises an error of protobuf's where this fails
+        builder = tfds.builder_from_directory(os.fspath(folder))
+    except ValueError as error:
+        raise UserError(
+            f"{folder}: {_INFO} or features.json cannot be read ({' '.join(str(error).split())}); "
+            "bring both back as they were prepared, or prepare anew"
+        ) from error
     if split not in builder.info.splits:
         raise UserError(f"{folder}: got split {split!r}, expected one of {', '.join(builder.info.splits)}")
     if not builder.info.splits[split].num_examples:

@@ -1,5 +1,6 @@
 """Laws of the store: rows come back as they went in, from a dataset that is whole or not there."""
 
+import os
 import socket
 import weakref
 
@@ -48,6 +49,26 @@ def test_a_file_that_cannot_be_read_is_the_users_to_mend(rows, tmp_path, how):
         with pytest.raises(UserError, match=rf"{tmp_path}: rows cannot be read .*bring them back") as caught:
             read()
         assert "\n" not in str(caught.value)
+
+
+def test_what_is_cut_off_an_open_file_is_missed(rows, tmp_path):
+    store.write(tmp_path, {"train": rows})
+    split = store.open_split(tmp_path, "train")
+    assert split[0]["id"] == rows[0]["id"]
+    path = next(tmp_path.glob("*.array_record-*"))
+    os.truncate(path, 100)
+    with pytest.raises(UserError, match=rf"{tmp_path}: rows cannot be read \(a file ends before them"):
+        split.read([3, 5])
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("how", ["cut", "vanished"])
+def test_a_damaged_description_is_the_users_to_mend(rows, tmp_path, name, how):
+    store.write(tmp_path, {"train": rows})
+    spoil(tmp_path / name, how)
+    with pytest.raises(UserError, match=rf"{tmp_path}: .*{name}.*prepare") as caught:
+        store.open_split(tmp_path, "train")
+    assert "\n" not in str(caught.value)
 
 
 def test_tensorflow_datasets_opens_it(data_dir, rows):

@@ -1,6 +1,7 @@
 """A run survives what happens to runs: kills, notices, damaged checkpoints, losses that are no numbers."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -8,21 +9,19 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
 
-from taggen_jax import config as configs
 from taggen_jax import train
 from taggen_jax.errors import UserError
 from taggen_jax.runs.summary import Clock, state_sha256
+from tests.programs import alone
+from tests.programs.alone import ended, wait_for
 from tests.programs.conftest import EXPERIMENT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS, EVERY = 60, 10
 
 
@@ -31,42 +30,13 @@ def with_train(**changes):
 
 
 @pytest.fixture
-def start(trained, tmp_path, monkeypatch):
+def start(trained, tmp_path):
     """Starts `taggen train` as a process of its own: workdir -> Popen."""
     settings = {"steps": STEPS, "save_every": EVERY, "eval_every": 0, "eval_products": 0}
     experiment = with_train(**settings, accumulation=2, tag_loss=0.1)
     packed = dataclasses.replace(experiment.stream, source_length=48, packing=3)
     experiment = dataclasses.replace(experiment, stream=packed)
-    (tmp_path / "settings.json").write_text(json.dumps(configs.to_dict(experiment)))
-    (tmp_path / "long.py").write_text(
-        "import json, pathlib\n"
-        "from taggen_jax import experiment\n"
-        "def get_config():\n"
-        "    text = pathlib.Path(__file__).with_name('settings.json').read_text()\n"
-        "    return experiment.config_dict(experiment.parse(json.loads(text)))\n"
-    )
-    cache = str(tmp_path / "compiled")
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
-    flags = [f"--config={tmp_path / 'long.py'}", f"--data={trained.data}"]
-
-    def started(workdir: pathlib.Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "taggen_jax", "train", *flags, f"--workdir={workdir}"]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-    return started
-
-
-def ended(process: subprocess.Popen) -> tuple[int, str]:
-    """Exit status and standard error, once it has ended."""
-    error = process.communicate()[1]
-    return process.returncode, error
-
-
-def wait_for(process: subprocess.Popen, path: pathlib.Path) -> None:
-    """Returns as soon as something of that name (a glob) is there."""
-    while not list(path.parent.glob(path.name)):
-        assert process.poll() is None, f"ended before {path}: {ended(process)}"
-        time.sleep(0.002)
+    return functools.partial(alone.start, tmp_path, experiment, trained.data)
 
 
 def test_killed_and_told_to_go_equals_never_stopped(start, tmp_path):
