@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 
 from taggen_jax.errors import UserError
-from taggen_jax.models import layers
+from taggen_jax.models import attention, layers, steps
 from taggen_jax.models.layers import (
     Array,
     ComputeConfig,
@@ -131,7 +131,7 @@ class Norm(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Projections of one attention; `layers.attend` does the rest."""
+    """Projections of one attention; `attention.attend` does the rest."""
 
     def __init__(self, cfg: BartConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         D, H = cfg.d_model, cfg.n_heads
@@ -162,7 +162,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, key: Array | None = None) -> Array:
         rate, how = self.cfg.attention_dropout, self.compute.attention
-        return self.output(layers.attend(self.queries(x_BTD), *kv, bias, rate, key, how))
+        return self.output(attention.attend(self.queries(x_BTD), *kv, bias, rate, key, how))
 
 
 class Mlp(nnx.Module):
@@ -218,13 +218,13 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
+        """One token a beam. cache: see `steps.remember`; cross: see `steps.attend_slots`."""
         y_BWD = self.attention_norm.before(x_BWD)
-        cache = layers.remember(cache, self.attention.keys_and_values(y_BWD), t)
-        y_BWHK = layers.attend_cached(self.attention.queries(y_BWD), cache, bias_HT, ancestry_BWT)
+        cache = steps.remember(cache, self.attention.keys_and_values(y_BWD), t)
+        y_BWHK = steps.attend_cached(self.attention.queries(y_BWD), cache, bias_HT, ancestry_BWT)
         x_BWD = self.attention_norm.after(x_BWD + self.attention.output(y_BWHK))
         # The beams stand where target positions do in training: one attention serves all beams of a product.
-        y_BWHK = layers.attend_slots(self.cross.queries(self.cross_norm.before(x_BWD)), *cross)
+        y_BWHK = steps.attend_slots(self.cross.queries(self.cross_norm.before(x_BWD)), *cross)
         x_BWD = self.cross_norm.after(x_BWD + self.cross.output(y_BWHK))
         return self.mlp_norm.after(x_BWD + self.mlp(self.mlp_norm.before(x_BWD))), cache
 
@@ -319,10 +319,10 @@ class Bart(EncoderDecoder):
         blocks = self.decoder.blocks
         cross_LBSHK = jax.vmap(lambda cross: cross.keys_and_values(memory_BSD))(blocks.cross)
         L, B, _, H, K = cross_LBSHK[0].shape
-        cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        return layers.apart(cache), (
-            layers.apart((blocks, *layers.slots(*cross_LBSHK))),
-            layers.slot_bias(segments_BS),
+        cache = steps.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
+        return steps.apart(cache), (
+            steps.apart((blocks, *steps.slots(*cross_LBSHK))),
+            steps.slot_bias(segments_BS),
         )
 
     def step(
@@ -336,7 +336,7 @@ class Bart(EncoderDecoder):
             return block.step(x_BWD, cache, (*kv, cross_bias), t, bias_HT, ancestry_BWT)
 
         x_BWD = self.decoder.begin(self._embed(token_BW), t[None, None])
-        x_BWD, cache = layers.scan_steps(layer, x_BWD, cache, blocks)
+        x_BWD, cache = steps.scan_steps(layer, x_BWD, cache, blocks)
         return self.decoder.end(x_BWD), cache
 
     def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from taggen_jax.errors import UserError
-from taggen_jax.models import layers
+from taggen_jax.models import attention, layers, steps
 from taggen_jax.models.layers import Array, ComputeConfig, dropout, keys, weight
 from taggen_jax.models.protocol import EncoderDecoder
 
@@ -155,7 +155,7 @@ class Embedding(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Projections and the norm after them; `layers.attend` does the rest."""
+    """Projections and the norm after them; `attention.attend` does the rest."""
 
     def __init__(self, cfg: StackConfig, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         self.cfg, self.compute = cfg, compute
@@ -174,7 +174,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, key: Array | None = None) -> Array:
         k_probs, k_out = keys(key, 2)
-        y_BTHK = layers.attend(
+        y_BTHK = attention.attend(
             self.queries(x_BTD), *kv, bias, self.cfg.dropout, k_probs, self.compute.attention
         )
         return self.add(x_BTD, y_BTHK, k_out)
@@ -221,12 +221,12 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
-        cache = layers.remember(cache, self.attention.keys_and_values(x_BWD), t)
-        y_BWHK = layers.attend_cached(self.attention.queries(x_BWD), cache, bias_HT, ancestry_BWT)
+        """One token a beam. cache: see `steps.remember`; cross: see `steps.attend_slots`."""
+        cache = steps.remember(cache, self.attention.keys_and_values(x_BWD), t)
+        y_BWHK = steps.attend_cached(self.attention.queries(x_BWD), cache, bias_HT, ancestry_BWT)
         x_BWD = self.attention.add(x_BWD, y_BWHK)
         # The beams stand where target positions do in training: one attention serves all beams of a product.
-        x_BWD = self.cross.add(x_BWD, layers.attend_slots(self.cross.queries(x_BWD), *cross))
+        x_BWD = self.cross.add(x_BWD, steps.attend_slots(self.cross.queries(x_BWD), *cross))
         return self.mlp(x_BWD), cache
 
 
@@ -318,10 +318,10 @@ class Bert(EncoderDecoder):
         blocks = self.decoder.blocks
         cross_LBSHK = jax.vmap(lambda cross: cross.keys_and_values(memory_BSD))(blocks.cross)
         L, B, _, H, K = cross_LBSHK[0].shape
-        cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        return layers.apart(cache), (
-            layers.apart((blocks, *layers.slots(*cross_LBSHK))),
-            layers.slot_bias(segments_BS),
+        cache = steps.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
+        return steps.apart(cache), (
+            steps.apart((blocks, *steps.slots(*cross_LBSHK))),
+            steps.slot_bias(segments_BS),
         )
 
     def step(
@@ -335,7 +335,7 @@ class Bert(EncoderDecoder):
             return block.step(x_BWD, cache, (*kv, cross_bias), t, bias_HT, ancestry_BWT)
 
         x_BWD = self.decoder.embedding(token_BW, t[None, None])
-        x_BWD, cache = layers.scan_steps(layer, x_BWD, cache, blocks)
+        x_BWD, cache = steps.scan_steps(layer, x_BWD, cache, blocks)
         return self.decoder.transformed(x_BWD), cache
 
     def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:

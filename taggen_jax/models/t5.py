@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from taggen_jax.models import layers
+from taggen_jax.models import attention, layers, steps
 from taggen_jax.models.layers import (
     Array,
     ComputeConfig,
@@ -86,7 +86,7 @@ class T5Config:
 
 
 class Attention(nnx.Module):
-    """Projections of one attention; `layers.attend` does the rest."""
+    """Projections of one attention; `attention.attend` does the rest."""
 
     def __init__(self, cfg: T5Config, compute: ComputeConfig, rngs: nnx.Rngs) -> None:
         D, H, K = cfg.d_model, cfg.n_heads, cfg.head_dim
@@ -103,7 +103,8 @@ class Attention(nnx.Module):
         self, x_BTD: Array, kv: tuple[Array, Array], bias: Array, rate: float, key: Array | None = None
     ) -> Array:
         q_BTHK = split_heads(x_BTD, self.query[...])
-        return join_heads(layers.attend(q_BTHK, *kv, bias, rate, key, self.compute.attention), self.out[...])
+        y_BTHK = attention.attend(q_BTHK, *kv, bias, rate, key, self.compute.attention)
+        return join_heads(y_BTHK, self.out[...])
 
 
 class Mlp(nnx.Module):
@@ -166,16 +167,16 @@ class DecoderBlock(nnx.Module):
     def step(
         self, x_BWD: Array, cache: Any, cross: Any, t: Array, bias_HT: Array, ancestry_BWT: Array
     ) -> tuple[Array, Any]:
-        """One token a beam. cache: see `layers.remember`; cross: see `layers.attend_slots`."""
+        """One token a beam. cache: see `steps.remember`; cross: see `steps.attend_slots`."""
         epsilon = self.cfg.norm_epsilon
         y_BWD = rms_norm(x_BWD, self.attention_norm[...], epsilon)
-        cache = layers.remember(cache, self.attention.keys_and_values(y_BWD), t)
+        cache = steps.remember(cache, self.attention.keys_and_values(y_BWD), t)
         q_BWHK = split_heads(y_BWD, self.attention.query[...])
-        y_BWHK = layers.attend_cached(q_BWHK, cache, bias_HT, ancestry_BWT)
+        y_BWHK = steps.attend_cached(q_BWHK, cache, bias_HT, ancestry_BWT)
         x_BWD = x_BWD + join_heads(y_BWHK, self.attention.out[...])
         y_BWD = rms_norm(x_BWD, self.cross_norm[...], epsilon)
         q_BWHK = split_heads(y_BWD, self.cross.query[...])
-        x_BWD = x_BWD + join_heads(layers.attend_slots(q_BWHK, *cross), self.cross.out[...])
+        x_BWD = x_BWD + join_heads(steps.attend_slots(q_BWHK, *cross), self.cross.out[...])
         return x_BWD + self.mlp(rms_norm(x_BWD, self.mlp_norm[...], epsilon)), cache
 
 
@@ -261,12 +262,12 @@ class T5(EncoderDecoder):
     def start(self, memory_BSD: Array, segments_BS: Array, *, beams: int, length: int) -> tuple[Any, Any]:
         """cross: (blocks, bias [B, 1, 1, S]); with each block its k and v."""
         blocks = self.decoder.blocks
-        attention = blocks.cross
-        cross_k = jnp.einsum("BSD,LDHK->LBHKS", memory_BSD, attention.key[...])
-        cross_v = jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, attention.value[...])
+        cross = blocks.cross
+        cross_k = jnp.einsum("BSD,LDHK->LBHKS", memory_BSD, cross.key[...])
+        cross_v = jnp.einsum("BSD,LDHK->LBHSK", memory_BSD, cross.value[...])
         L, B, H, _, K = cross_v.shape
-        cache = layers.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
-        return layers.apart(cache), (layers.apart((blocks, cross_k, cross_v)), layers.slot_bias(segments_BS))
+        cache = steps.empty_cache(L, B, beams, length, H, K, memory_BSD.dtype)
+        return steps.apart(cache), (steps.apart((blocks, cross_k, cross_v)), steps.slot_bias(segments_BS))
 
     def step(
         self, token_BW: Array, cache: Any, cross: Any, t: Array, ancestry_BWT: Array
@@ -281,7 +282,7 @@ class T5(EncoderDecoder):
             bias_HT = bias(block)[0, :, 0]
             return block.step(x_BWD, cache, (cross_k, cross_v, cross_bias), t, bias_HT, ancestry_BWT)
 
-        x_BWD, cache = layers.scan_steps(layer, self.embedding[...][token_BW], cache, blocks)
+        x_BWD, cache = steps.scan_steps(layer, self.embedding[...][token_BW], cache, blocks)
         return self._decoded(x_BWD), cache
 
     def unembed(self, hidden: Array, words_A: Array | None = None) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from taggen_jax.models import bert, family, layers
+from taggen_jax.models import attention, bert, family, layers
 from taggen_jax.models.bart import BartConfig
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.models.t5 import T5Config
@@ -53,7 +53,7 @@ def results(attend, q, k, v, bias, weights):
 def test_it_is_jaxs_attention_with_its_gradients(bias_rows):
     given = arguments(jnp.float32, bias_rows)
     reference = functools.partial(jax.nn.dot_product_attention, scale=1.0, implementation="xla")
-    for ours, theirs in zip(results(layers.attend, *given), results(reference, *given), strict=True):
+    for ours, theirs in zip(results(attention.attend, *given), results(reference, *given), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
@@ -61,14 +61,14 @@ def test_it_is_jaxs_attention_with_its_gradients(bias_rows):
 def test_what_the_kernel_is_asked_is_attention(bias_rows, monkeypatch):
     """To the precision of bfloat16, with JAX's einsums in place of the kernel."""
     q, k, v, bias, weights = arguments(jnp.bfloat16, bias_rows)
-    exact = results(layers.attend, *(x.astype(jnp.float32) for x in (q, k, v)), bias, weights)
+    exact = results(attention.attend, *(x.astype(jnp.float32) for x in (q, k, v)), bias, weights)
     asked = jax.nn.dot_product_attention
     monkeypatch.setattr(
         jax.nn, "dot_product_attention", lambda *args, **how: asked(*args, **how | {"implementation": "xla"})
     )
-    for ours, theirs in zip(results(layers.fused, q, k, v, bias, weights), exact, strict=True):
+    for ours, theirs in zip(results(attention.fused, q, k, v, bias, weights), exact, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())
-    assert not results(layers.fused, q, k, v, bias, weights)[4][..., -2:].any()
+    assert not results(attention.fused, q, k, v, bias, weights)[4][..., -2:].any()
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def for_gpus(monkeypatch):
     """Programs are traced as on a GPU's host: JAX asks cuDNN for its version, which is not here."""
     version = "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version"
     monkeypatch.setattr(version, lambda: 91000)
-    monkeypatch.setattr(layers, "platform", lambda: "gpu")
-    layers.has_cudnn.cache_clear()
+    monkeypatch.setattr(attention, "platform", lambda: "gpu")
+    attention.has_cudnn.cache_clear()
     with jax.set_mesh(make_mesh(MeshConfig(), jax.devices()[:1])):
         yield version
-    layers.has_cudnn.cache_clear()
+    attention.has_cudnn.cache_clear()
 
 
 def kernels(config, dropout=False, batch=BATCH, **compute):
@@ -110,7 +110,7 @@ def test_what_the_kernel_does_not_take_is_einsum(for_gpus, monkeypatch):
         raise RuntimeError("cuDNN is not detected.")
 
     monkeypatch.setattr(for_gpus, absent)
-    layers.has_cudnn.cache_clear()
+    attention.has_cudnn.cache_clear()
     assert kernels(t5, dtype="bfloat16") == (0, 0)
 
 

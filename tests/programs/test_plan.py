@@ -12,7 +12,7 @@ from taggen_jax.data.stream import StreamConfig
 from taggen_jax.decode.beam import DecodeConfig
 from taggen_jax.errors import UserError
 from taggen_jax.experiment import Experiment, GenerateConfig
-from taggen_jax.models import layers
+from taggen_jax.models import attention, layers
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.models.t5 import T5Config
 from taggen_jax.parallel.mesh import MeshConfig, make_mesh
@@ -91,7 +91,7 @@ def test_a_step_compiled_for_gpus_costs_the_same(capsys):
 
 
 @needs_cuda
-@pytest.mark.skipif(not layers.has_cudnn(), reason="needs nvidia-cudnn-cu12")
+@pytest.mark.skipif(not attention.has_cudnn(), reason="needs nvidia-cudnn-cu12")
 def test_a_step_with_cudnns_attention_computes_the_logits_twice():
     model = dataclasses.replace(EXPERIMENT.model, dropout=0.0)
     experiment = dataclasses.replace(EXPERIMENT, model=model)
