@@ -77,6 +77,7 @@ def torture(
             met[stage(output)] += 1
         finished(*(start(fork, generate, workdir, catalog, output) for _ in range(chance.randint(1, 3))))
         equal += contents(output) == expected
+        print(f"{equal} of {run + 1} runs equal", file=sys.stderr)
     return {"runs": runs, "equal": equal, "kills": killed, "met": dict(sorted(met.items())), "seed": seed}
 
 

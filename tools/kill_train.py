@@ -97,6 +97,7 @@ def torture(folder: pathlib.Path, runs: int, kills: int, seed: int) -> dict[str,
         finished(start(fork, train, folder, name))
         equal += outcome(folder / name) == expected
         shutil.rmtree(folder / name)
+        print(f"{equal} of {run + 1} runs equal", file=sys.stderr)
     killed = met.total() - met["done"]
     return {"runs": runs, "equal": equal, "kills": killed, "met": dict(sorted(met.items())), "seed": seed}
 
