@@ -44,8 +44,13 @@ def ended(process: subprocess.Popen, within: float | None = None) -> tuple[int, 
     return process.returncode, error
 
 
-def wait_for(process: subprocess.Popen, path: pathlib.Path) -> None:
-    """Returns as soon as something of that name (a glob) is there."""
-    while not list(path.parent.glob(path.name)):
-        assert process.poll() is None, f"ended before {path}: {ended(process)}"
+def newest(workdir: pathlib.Path) -> int:
+    """The step of the newest checkpoint; 0 where there is none."""
+    return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()), default=0)
+
+
+def wait_for(process: subprocess.Popen, workdir: pathlib.Path, step: int) -> None:
+    """Returns when there is a checkpoint of that step, or of a later one: the oldest ones are deleted."""
+    while newest(workdir) < step:
+        assert process.poll() is None, f"ended before step {step}: {ended(process)}"
         time.sleep(0.002)

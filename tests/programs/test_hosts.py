@@ -18,6 +18,7 @@ import pytest
 from taggen_jax import config as configs
 from taggen_jax.parallel.mesh import MeshConfig
 from taggen_jax.runs.logs import LogConfig
+from tests.programs.alone import newest, wait_for
 from tests.programs.conftest import EXPERIMENT
 from tests.programs.launched import children, ended, launch
 
@@ -71,18 +72,6 @@ def runs(trained, tmp_path_factory):
     for process in runs.running:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def newest(workdir: pathlib.Path) -> int:
-    """The step of the newest checkpoint; 0 where there is none."""
-    return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()), default=0)
-
-
-def wait_for(process: subprocess.Popen, workdir: pathlib.Path, step: int) -> None:
-    """Returns when there is a checkpoint of that step, or of a later one."""
-    while newest(workdir) < step:
-        assert process.poll() is None, f"ended before step {step}: {ended(process)}"
-        time.sleep(0.01)
 
 
 def gone(process: int) -> bool:

@@ -7,14 +7,13 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from taggen_jax import train
 from taggen_jax.errors import UserError
 from tests.programs import alone
-from tests.programs.alone import ended
+from tests.programs.alone import ended, newest, wait_for
 from tests.programs.conftest import EXPERIMENT
 
 EVERY = 10
@@ -72,19 +71,6 @@ def overwrite(path: pathlib.Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 4096))
 
 
-def newest(workdir: pathlib.Path) -> int:
-    """The step of the newest checkpoint, 0 without one."""
-    saved = (workdir / "checkpoints").glob("[0-9]*")
-    return max((int(path.name) for path in saved if path.name.isdecimal()), default=0)
-
-
-def wait_for_step(run: subprocess.Popen, workdir: pathlib.Path, step: int) -> None:
-    """Returns once a checkpoint of that step or a later one is there: the oldest ones are deleted."""
-    while newest(workdir) < step:
-        assert run.poll() is None, f"ended before step {step}: {ended(run)}"
-        time.sleep(0.01)
-
-
 def test_rows_lost_in_the_middle_change_nothing_once_they_are_back(start, data, trained, tmp_path):
     """An open file outlives its deletion. A cut or overwritten one ends the run, which hears of it from the
     threads that read ahead, through the one that packs."""
@@ -94,12 +80,12 @@ def test_rows_lost_in_the_middle_change_nothing_once_they_are_back(start, data, 
         shutil.copyfile(rows(trained.data), data / rows(trained.data).name)
         saved = newest(workdir)
         run = start(MANY, workdir)
-        wait_for_step(run, workdir, saved + EVERY)
+        wait_for(run, workdir, saved + EVERY)
         disturb(rows(data))
         return run
 
     run = disturbed(delete)
-    wait_for_step(run, workdir, newest(workdir) + 3 * EVERY)  # more than what had been read ahead
+    wait_for(run, workdir, newest(workdir) + 3 * EVERY)  # more than what had been read ahead
     run.terminate()
     assert ended(run, SECONDS)[0] == 143
     for disturb, reason in ((cut, "a file ends before them: it was cut"), (overwrite, "Corrupted .*")):
