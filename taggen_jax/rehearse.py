@@ -21,6 +21,7 @@ from taggen_jax import convert, generate, prepare, train
 from taggen_jax.catalog import demo
 from taggen_jax.catalog.readers import CatalogConfig
 from taggen_jax.data import store
+from taggen_jax.data.preflight import PreflightConfig
 from taggen_jax.experiment import Experiment, differences
 from taggen_jax.models import family
 from taggen_jax.parallel.mesh import AXES, MeshConfig, axis_sizes
@@ -99,7 +100,8 @@ def _part(name: str) -> Iterator[None]:
 def shrunk(experiment: Experiment, *, own_data: bool) -> Experiment:
     """The experiment, as small as a rehearsal needs it; what shapes no program stays as it is.
 
-    Without data of its own it reads the demo catalog, whose columns and tags are not the config's.
+    Without data of its own it reads the demo catalog, whose columns, tags and languages are not the config's:
+    checks of the data then only count.
     """
     model, training = experiment.model, experiment.train
     shapes = family.build(model, experiment.compute).shapes
@@ -127,7 +129,8 @@ def shrunk(experiment: Experiment, *, own_data: bool) -> Experiment:
     if own_data:
         return small
     tags = dataclasses.replace(small.tags, vocabulary="")
-    return dataclasses.replace(small, catalog=CatalogConfig(), tags=tags)
+    counting = PreflightConfig(**{check.name: 1.0 for check in dataclasses.fields(PreflightConfig)})
+    return dataclasses.replace(small, catalog=CatalogConfig(), tags=tags, preflight=counting)
 
 
 def _steps(experiment: Experiment, steps: int) -> Experiment:

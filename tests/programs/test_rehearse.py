@@ -8,10 +8,12 @@ import jax
 import pytest
 
 from taggen_jax import experiment as experiments
-from taggen_jax import rehearse
+from taggen_jax import prepare, rehearse
+from taggen_jax.catalog import demo
 from taggen_jax.models import bart, bert, family, gemma, t5gemma
 from taggen_jax.models.layers import ComputeConfig
 from taggen_jax.parallel.mesh import MeshConfig, check_batch, check_cut, make_mesh
+from taggen_jax.prepared import Prepared
 from tests.programs.conftest import EXPERIMENT
 
 CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
@@ -51,6 +53,15 @@ def test_every_config_fits_both_meshes_of_its_rehearsal(path):
     assert rehearse._layout(small.mesh) != rehearse._layout(rehearse._other(small.mesh))
     kept = ("text", "tokenizer", "tags", "catalog", "compute")
     assert all(getattr(small, name) == getattr(experiment, name) for name in kept)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_reads_the_demo_catalog(path, tmp_path):
+    """MiniLM's tokenizer cannot spell the Chinese products, for one."""
+    demo.write(tmp_path / "catalog.jsonl", rehearse.PRODUCTS)
+    small = rehearse.shrunk(load(path), own_data=False)
+    prepare.run(small, tmp_path / "data", input=[str(tmp_path / "catalog.jsonl")])
+    assert len(Prepared(tmp_path / "data").source("train")) > rehearse.PRODUCTS / 2
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.family)
