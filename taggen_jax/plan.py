@@ -6,6 +6,7 @@ The real training step and the real generator are compiled for it, ahead of time
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -34,8 +35,9 @@ POLICIES: tuple[Literal["none", "dots", "full"], ...] = (
     "dots",
     "full",
 )  # of remat, the cheapest first
-SHRINK = 0.9  # a batch that does not fit after all is tried again smaller
-TRIES = 4
+GROWTH = 16  # from one batch that is tried to the next, at most
+CLOSE = 1.05  # a batch larger by less than this is not looked for
+TRIES = 8  # compilations for a remat policy, at most
 
 
 def run(experiment: Experiment, topology: str, slices: int, batch: int, search: bool) -> None:
@@ -133,28 +135,54 @@ def _search(experiment: Experiment, mesh: Mesh, chip: Chip) -> list[Line]:
 
 
 def largest(experiment: Experiment, mesh: Mesh, chip: Chip) -> tuple[int, Compiled] | None:
-    """The largest batch that fits, as far as a few compilations find it, and its program; None if none does.
-
-    Memory is a straight line over the batch: two points say where it ends, and a third is tried there.
-    """
+    """The largest batch that fits, as far as a few compilations find it, and its program; None if none."""
     unit = experiment.train.accumulation * math.prod(mesh.shape[axis] for axis in BATCH_AXES)
-    tried = {}
-    for rows in (unit, 4 * unit):
+    fits: dict[int, Compiled] = {}
+
+    def used(rows: int) -> float | None:
         compiled = fitting(with_rows(experiment, rows), mesh, chip)
-        if compiled:
-            tried[rows] = compiled
-    if len(tried) == 2:
-        low, high = (sum(compiled.memory) for compiled in tried.values())
-        each = max(high - low, 1.0) / (3 * unit)
-        rows = int((chip.memory - low) / each + unit) // unit * unit
-        for _ in range(TRIES):
-            if rows <= 4 * unit:
-                break
-            compiled = fitting(with_rows(experiment, rows), mesh, chip)
-            if compiled:
-                return rows, compiled
-            rows = int(SHRINK * rows) // unit * unit
-    return max(tried.items(), key=lambda item: item[0], default=None)
+        if not compiled:
+            return None
+        fits[rows] = compiled
+        return float(sum(compiled.memory))
+
+    rows = largest_rows(used, unit, chip.memory)
+    return (rows, fits[rows]) if rows else None
+
+
+def largest_rows(used: Callable[[int], float | None], unit: int, memory: float) -> int:
+    """The most rows found to fit, a multiple of `unit`; 0 if not even `unit` rows do.
+
+    Memory is nearly a straight line over the rows, but small batches are padded to tiles: the line through
+    the last two that fit is followed GROWTH times as far at most; where that was too far, a little less, then
+    half-way.
+
+    Args:
+      used: rows -> bytes; None where they do not fit.
+    """
+    points: list[tuple[int, float]] = []
+    rows, too_many, failed = unit, math.inf, 0
+    for _ in range(TRIES):
+        taken = used(rows)
+        if taken is None:
+            too_many, failed = rows, failed + 1
+        else:
+            points.append((rows, taken))
+            failed = 0
+        if not points:
+            return 0
+        best, at_best = points[-1]
+        guess = float(GROWTH * best)
+        if len(points) > 1:
+            before, at_before = points[-2]
+            each = max(at_best - at_before, 1.0) / (best - before)
+            guess = min(guess, best + (memory - at_best) / each)
+        if guess >= too_many:
+            guess = best + (too_many - best) * (0.9 if failed == 1 else 0.5)
+        rows = int(guess) // unit * unit
+        if rows <= CLOSE * best:
+            break
+    return points[-1][0]
 
 
 def fitting(experiment: Experiment, mesh: Mesh, chip: Chip) -> Compiled | None:

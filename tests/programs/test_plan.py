@@ -55,6 +55,27 @@ def test_model_flops_do_not_depend_on_how_the_model_is_run():
     assert plan.step_flops(chunked) == plan.step_flops(EXPERIMENT) > 0
 
 
+@pytest.mark.parametrize("unit", [1, 16, 48])
+@pytest.mark.parametrize("fixed", [1e3, 1e8])
+@pytest.mark.parametrize("tile", [1, 1000, 20_000])
+def test_the_largest_batch_is_found_within_a_few_tries(unit, fixed, tile):
+    """`tile`: so many rows cost as much as one, as where a small batch is padded."""
+    tried = []
+
+    def used(rows):
+        tried.append(rows)
+        taken = fixed + 1e4 * (rows + max(0, tile - rows) / 2) + 0.01 * rows**2
+        return taken if taken <= 1e9 else None
+
+    found = plan.largest_rows(used, unit, 1e9)
+    assert len(tried) <= plan.TRIES and found in tried and not found % unit
+    assert used(found) and used(int(1.2 * found) + unit) is None
+
+
+def test_where_the_smallest_batch_does_not_fit_none_does():
+    assert plan.largest_rows(lambda rows: None, 8, 1e9) == 0
+
+
 @needs_libtpu
 def test_a_program_knows_what_it_is_compiled_for(mesh):
     assert layers.platform() == "any"
