@@ -17,6 +17,7 @@ from taggen_jax.data.packing import BEGIN, Place
 from taggen_jax.data.rows import make_rows
 from taggen_jax.data.stream import StreamConfig, train_batches
 from taggen_jax.data.targets import Targets
+from tests.data.same import assert_equal
 
 FRAME = Frame(source_length=10, target_length=6, source_pad=0, pad=9)
 LENGTHS = st.lists(st.tuples(st.integers(1, 10), st.integers(0, 6)), min_size=1, max_size=20)
@@ -101,14 +102,6 @@ def batches(made):
         return taken, stream.place
 
     return take
-
-
-def assert_equal(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key])
 
 
 def products_of(batch):

@@ -14,6 +14,7 @@ from taggen_jax.data.rows import make_rows
 from taggen_jax.data.stream import StreamConfig, train_batches
 from taggen_jax.data.targets import Targets
 from taggen_jax.data.windows import Windows, source_lengths
+from tests.data.same import assert_equal
 
 ROWS, BATCH, LENGTH, BUCKETS = 60, 4, 64, (24, 40)
 WINDOW = ROWS // BATCH  # less than 16 a bucket: of so few rows an epoch is all that is sorted at once
@@ -52,14 +53,6 @@ def batches(made):
         return taken
 
     return take
-
-
-def assert_equal(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key])
 
 
 def products_of(batches):
